@@ -1,0 +1,1 @@
+"""Dataset recipes and their preparation."""

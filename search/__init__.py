@@ -1,0 +1,1 @@
+"""The orchestrator: proposes trials, runs them, records them, decides."""

@@ -1,0 +1,204 @@
+"""What ``search.run`` does, from the options to the closing lines and the exit status."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from search.costs import COSTS
+from search.executors.base import Executor
+from search.exploration import Exploration, load
+from search.history import Description
+from search.loop import Interrupted, Loop, SearchFailed
+from search.plan import show_plan
+from search.progress import Progress
+from search.results import ResultsFile, counts, incumbent_of, metrics
+from search.session import (
+    StudyLocked,
+    begin,
+    check_first_round,
+    finished,
+    locked,
+    problem_of,
+    revive,
+    set_aside,
+)
+from search.strategies.base import Problem
+from search.study import Study
+from search.trainers import Describer, describe_baseline
+from spec.errors import InputError
+from spec.yaml import Document
+
+PIPED_WIDTH = 160
+"""Columns of tables when the output is no terminal."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of ``search.run``."""
+
+    exploration: Path
+    out: Path
+    changes: tuple[str, ...] = ()
+    dry_run: bool = False
+    fresh: bool = False
+    max_trials: int | None = None
+    retry_failed: bool = False
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Run a command and turn its errors into one message on stderr and an exit status."""
+    error_console = Console(stderr=True, highlight=False)
+    try:
+        work()
+    except InputError as error:
+        return _complain(error_console, error, 2)
+    except StudyLocked as error:
+        return _complain(error_console, error, 3)
+    except SearchFailed as error:
+        return _complain(error_console, error, 4)
+    except (Interrupted, KeyboardInterrupt):
+        return _complain(error_console, "interrupted; run the same command again to go on", 130)
+    return 0
+
+
+def _complain(console: Console, message: object, status: int) -> int:
+    console.print(
+        str(message), style="red" if status != 130 else "yellow", markup=False, soft_wrap=True
+    )
+    return status
+
+
+def search(options: Options) -> None:
+    """Do what the options ask."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    exploration, document = load(options.exploration, options.changes)
+    if options.dry_run:
+        with exploration.trainer.describer() as describer:
+            baseline = _baseline(describer, exploration, document)
+            show_plan(console, problem_of(exploration, baseline, describer, None), exploration)
+        return
+    folder = (options.out / exploration.study).resolve()
+    with locked(folder):
+        if options.fresh and (old := set_aside(folder)):
+            console.print(f"the earlier study is kept in {old}")
+        study = Study.open(folder / "study.db", exploration.study)
+        try:
+            _search(console, options, exploration, document, folder, study)
+        finally:
+            study.close()
+
+
+def _search(
+    console: Console,
+    options: Options,
+    exploration: Exploration,
+    document: Document,
+    folder: Path,
+    study: Study,
+) -> None:
+    if closed := revive(study, folder):
+        console.print(f"{closed} trials of an orchestrator that died are recorded as interrupted")
+    if options.retry_failed:
+        console.print(f"{study.forgive()} failed trials will run again where they are still wanted")
+    elif reason := finished(study, exploration):
+        console.print(f"nothing left to do: {reason}")
+        return
+    with exploration.trainer.describer() as describer:
+        for trial in study.history:
+            describer.remember(trial.request.description)
+        baseline = _baseline(describer, exploration, document)
+        begin(study, exploration, baseline, describer.fingerprint)
+        with exploration.executor.build(str(folder), exploration.trainer.preload) as executor:
+            problem = problem_of(exploration, baseline, describer, executor)
+            if not study.history.decisions:
+                check_first_round(problem)
+            reason = _run(console, options, exploration, problem, study, executor, folder)
+    _close(console, exploration, baseline, study, folder, reason)
+
+
+def _baseline(describer: Describer, exploration: Exploration, document: Document) -> Description:
+    return describe_baseline(describer, exploration.baseline, document.place(("baseline",)))
+
+
+def _run(
+    console: Console,
+    options: Options,
+    exploration: Exploration,
+    problem: Problem,
+    study: Study,
+    executor: Executor,
+    folder: Path,
+) -> str:
+    progress = Progress(console, problem.baseline, study.history)
+    results = ResultsFile(folder / "results.yaml", exploration, problem.baseline, study.history)
+    loop = Loop(
+        exploration, problem, study, executor, folder, (progress, results), options.max_trials
+    )
+    slots = executor.slots
+    console.print(
+        f"study {exploration.study} in {folder}: {len(slots)} {slots[0].device} workers, "
+        f"{slots[0].threads} threads each; baseline {problem.baseline.config_id} "
+        f"with {problem.baseline.inventory.get('parameters', 0):,} parameters",
+        soft_wrap=True,
+    )
+    try:
+        with progress.showing():
+            return loop.run()
+    finally:
+        results.write()
+
+
+def _close(
+    console: Console,
+    exploration: Exploration,
+    baseline: Description,
+    study: Study,
+    folder: Path,
+    reason: str,
+) -> None:
+    """Say what was gained for what cost, and where everything is."""
+    history, objective = study.history, exploration.objective
+    tally = counts(history)
+    config_id, _ = incumbent_of(baseline, history)
+    if not (history.decisions and history.decisions[-1].words == reason):
+        console.print(reason, soft_wrap=True)  # a decision was shown when it was taken
+    sides = [
+        [t for t in history if t.config_id == name] for name in (baseline.config_id, config_id)
+    ]
+    before, after = (metrics(side, objective) for side in sides)
+    if history.accepted and before["loss"] is not None and after["loss"] is not None:
+        cost = COSTS[objective.cost]
+        steps = len(history.accepted)
+        console.print(
+            f"{steps} accepted step{'' if steps == 1 else 's'}: "
+            f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}, "
+            f"parameters {before['params']:,} -> {after['params']:,}"
+            + ("" if cost.name == "parameters" else f"; paid in {cost.name}"),
+            soft_wrap=True,
+        )
+    console.print(f"{tally['finished']} trials finished, {tally['failed']} failed")
+    report = subprocess.run(
+        [sys.executable, "-m", "analysis.report", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if report.returncode:
+        console.print(
+            f"the report could not be made: {report.stderr.strip()}", style="red", markup=False
+        )
+    python = shlex.quote(sys.executable)
+    console.print(f"results    {folder / 'results.yaml'}", soft_wrap=True)
+    console.print(f"report     {folder / 'report.html'}", soft_wrap=True)
+    console.print(
+        f"config     {python} -m search.show {shlex.quote(str(folder))} --config", soft_wrap=True
+    )

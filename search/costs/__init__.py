@@ -1,0 +1,58 @@
+"""What a candidate costs: a registry of costs, known before training or measured by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spec.records import End, Eval
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One kind of cost.
+
+    Attributes:
+        name: Its word in the exploration.
+        unit: Unit of the value, empty for counts.
+        meaning: One sentence for tables.
+        derived: From the inventory of ``describe``; None when the cost can only be measured.
+        measured: From a trial's curve and end; None when it is known before training.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    derived: Callable[[Mapping[str, Any]], float] | None = None
+    measured: Callable[[tuple[Eval, ...], End | None], float | None] | None = None
+
+    @property
+    def known_before_training(self) -> bool:
+        """Whether limits on it can be checked without training."""
+        return self.derived is not None
+
+
+def _train_seconds(curve: tuple[Eval, ...], end: End | None) -> float | None:
+    return curve[-1].train_seconds if curve else None
+
+
+COSTS: dict[str, Cost] = {
+    cost.name: cost
+    for cost in (
+        Cost("parameters", "", "trainable parameters", lambda inventory: inventory["parameters"]),
+        Cost(
+            "flops",
+            "FLOP/token",
+            "forward operations per token, full attention",
+            lambda inventory: inventory["flops_per_token"],
+        ),
+        Cost(
+            "memory",
+            "bytes",
+            "weights and the key/value cache of one full context",
+            lambda inventory: inventory["weight_bytes"] + inventory["kv_bytes"],
+        ),
+        Cost("train_seconds", "s", "training time of the trial", measured=_train_seconds),
+    )
+}

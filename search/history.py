@@ -1,0 +1,187 @@
+"""What a study holds, as values: trials, decisions, and the history that strategies read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from search.objective import Budget
+from spec.config import Data
+from spec.records import End, Eval
+
+State = Literal["running", "finished", "failed"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``describe`` says of a config.
+
+    Attributes:
+        config: The full form.
+        config_id: Its identity.
+        inventory: Parameters, operations and bytes, as the trainer derives them.
+    """
+
+    config: Data
+    config_id: str
+    inventory: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """Why a trial was asked for: round, phase, and the change it tries (None: the incumbent)."""
+
+    round: int
+    phase: str
+    edit: Data | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A trial to run. The same (config, seed, budget, clock) is never trained twice.
+
+    Attributes:
+        description: The config.
+        seed: Its seed.
+        budget: The cap on it.
+        purpose: Why it was asked for.
+        clock: Where and how packed it has to run, when times are compared; empty when they are not.
+    """
+
+    description: Description
+    seed: int
+    budget: Budget
+    purpose: Purpose
+    clock: str = ""
+
+    @property
+    def setting(self) -> str:
+        """Budget and clock as a word: measurements are compared only within one setting."""
+        return f"{self.budget.key} {self.clock}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial gave no measurement.
+
+    Attributes:
+        reason: A word such as ``diverged``; see ``search.failures``.
+        message: One sentence for people.
+        line: The line of the log that tells most, or empty.
+    """
+
+    reason: str
+    message: str
+    line: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.line}" if self.line else self.message
+
+
+INTERRUPTED = "interrupted"
+"""The one failure that says nothing about the config: the trial is run again."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: what was asked, where it ran, what came of it.
+
+    Attributes:
+        number: Its number in the study and the name of its folder.
+        request: Config, seed, budget and purpose.
+        state: running, finished or failed.
+        facts: Command, process and machine, for a person and for clean-up.
+        curve: Evaluations so far.
+        end: The trainer's last record.
+        failure: Why it failed.
+        started: Unix time.
+        ended: Unix time, None while running.
+    """
+
+    number: int
+    request: Request
+    state: State
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    curve: tuple[Eval, ...] = ()
+    end: End | None = None
+    failure: Failure | None = None
+    started: float = 0.0
+    ended: float | None = None
+
+    @property
+    def config_id(self) -> str:
+        """The config's identity."""
+        return self.request.description.config_id
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.request.seed
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a strategy concluded from the history.
+
+    Attributes:
+        kind: ``accept`` a candidate as the new incumbent, or ``stop``.
+        round: Rounds are counted from 0.
+        words: The decision as a sentence.
+        config: The full form accepted; None for stop.
+        config_id: Its identity.
+        detail: Candidates and the statistics behind the decision, plain data.
+    """
+
+    kind: Literal["accept", "stop"]
+    round: int
+    words: str
+    config: Data | None = None
+    config_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class History:
+    """Every trial and decision of a study, indexed; the only input of a strategy's ``propose``."""
+
+    def __init__(self, trials: Iterable[Trial] = (), decisions: Iterable[Decision] = ()) -> None:
+        self._trials: dict[int, Trial] = {}
+        self._by_setting: dict[tuple[str, str], dict[int, int]] = {}
+        self.decisions: list[Decision] = list(decisions)
+        for trial in trials:
+            self.put(trial)
+
+    def put(self, trial: Trial) -> None:
+        """Add a trial or its newer state."""
+        self._trials[trial.number] = trial
+        self._by_setting.setdefault((trial.config_id, trial.request.setting), {})[trial.seed] = (
+            trial.number
+        )
+
+    def decide(self, decision: Decision) -> None:
+        """Add a decision."""
+        self.decisions.append(decision)
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._trials.values())
+
+    def __getitem__(self, number: int) -> Trial:
+        return self._trials[number]
+
+    def find(self, request: Request) -> Trial | None:
+        """The latest trial that is this request, if it was ever launched."""
+        numbers = self._by_setting.get((request.description.config_id, request.setting), {})
+        return self._trials[numbers[request.seed]] if request.seed in numbers else None
+
+    def pending(self, request: Request) -> bool:
+        """Whether a request still waits to be launched: never tried, or interrupted."""
+        trial = self.find(request)
+        return trial is None or (trial.failure is not None and trial.failure.reason == INTERRUPTED)
+
+    @property
+    def accepted(self) -> list[Decision]:
+        """The accepted steps, first to last."""
+        return [decision for decision in self.decisions if decision.kind == "accept"]

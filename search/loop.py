@@ -1,0 +1,339 @@
+"""Propose, run, record, decide: one single-threaded loop."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from search.dimensions import point
+from search.executors.base import Executor, Exit, Job, Slot
+from search.exploration import Exploration
+from search.failures import diagnose, read_tail
+from search.gains import quality, scores
+from search.history import INTERRUPTED, Decision, Failure, Request, Trial
+from search.strategies.base import Problem, Run
+from search.study import Study
+from spec import yaml
+from spec.records import End, Reader, RecordError
+
+QUICK_DEATH = 10.0
+"""Seconds within which a crash counts as one that the next trial will meet too."""
+DEATHS = 5
+"""Crashes in a row, each a quick death, that end the search."""
+TICK = 0.25
+"""Seconds between looks at the records of running trials."""
+
+
+class Observer(Protocol):
+    """What is told as the search goes on; progress and results are observers."""
+
+    def changed(self, expected: int) -> None:
+        """A trial was launched, reported or ended; ``expected`` more until the next decision."""
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """A decision was recorded."""
+        ...
+
+
+class SearchFailed(Exception):
+    """The search cannot go on: the baseline fails, trials fail in a row, or the disk is full."""
+
+
+class Interrupted(Exception):
+    """The search was asked to end; everything is saved and it can be resumed."""
+
+
+@dataclass
+class _Live:
+    """A trial that runs now."""
+
+    slot: Slot
+    reader: Reader
+    end: End | None = None
+    bad_record: str = ""
+
+
+@dataclass
+class Loop:
+    """Drives a study to its end.
+
+    Attributes:
+        exploration: What is asked.
+        problem: The same for the strategy.
+        study: The record, already open and free of dead trials.
+        executor: Where trials run.
+        folder: The study's folder; trials live in ``trials/`` below it.
+        observers: Told of every change.
+        max_trials: Most trials this run may launch; None for no cap.
+    """
+
+    exploration: Exploration
+    problem: Problem
+    study: Study
+    executor: Executor
+    folder: Path
+    observers: Sequence[Observer] = ()
+    max_trials: int | None = None
+    _live: dict[int, _Live] = field(default_factory=dict)
+    _launched: int = 0
+    _quick_deaths: list[Trial] = field(default_factory=list)
+    _signals: int = 0
+
+    def run(self) -> str:
+        """Search until the strategy stops.
+
+        Returns:
+            The stop reason.
+
+        Raises:
+            Interrupted: After SIGINT or SIGTERM; trials have ended and are recorded.
+            SearchFailed: When going on makes no sense.
+        """
+        with self._listening():
+            while True:
+                self._obey()
+                proposal = self.exploration.strategy.propose(self.problem, self.study.history)
+                if isinstance(proposal, Decision):
+                    self._decide(proposal)
+                    if proposal.kind == "stop":
+                        return proposal.words
+                    continue
+                self._fill(proposal)
+                self._tell(proposal.expected)
+                if not self._live:
+                    return (
+                        f"stopped after {self._launched} trials (--max-trials); run again to go on"
+                    )
+                self._watch()
+
+    def stop_all(self) -> None:
+        """End the running trials with grace and record them as interrupted."""
+        for number in self._live:
+            self.executor.stop(number)
+        hurried = False
+        while self._live:
+            if self._signals > 1 and not hurried:
+                hurried = True
+                for number in self._live:
+                    self.executor.stop(number, 0.0)
+            for ended in self.executor.wait(TICK):
+                self._read(ended.number)
+                self._record(ended, interrupted=True)
+
+    # -- starting ----------------------------------------------------------------------------------
+
+    def _fill(self, proposal: Run) -> None:
+        free = self.executor.free()
+        for request, slot in zip(proposal.requests, free, strict=False):
+            if self.max_trials is not None and self._launched >= self.max_trials:
+                return
+            self._launch(request, slot)
+            self._launched += 1
+
+    def _launch(self, request: Request, slot: Slot) -> None:
+        trial = self.study.launch(
+            request, point(self.problem.space, request.description.config), {}
+        )
+        folder = trial_folder(self.folder, trial.number)
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(yaml.dump(request.description.config), encoding="utf-8")
+        trainer = self.exploration.trainer
+        keep = "none" if self.exploration.checkpoints == "none" else "last"
+        command = trainer.command(request, folder, slot, keep)
+        process = self.executor.launch(Job(trial.number, command, folder, Path.cwd(), {}), slot)
+        facts = {
+            "command": list(command),
+            "cwd": str(Path.cwd()),
+            "slot": slot.name,
+            "device": slot.device,
+            "threads": slot.threads,
+            "process": {
+                "pid": process.pid,
+                "create_time": process.create_time,
+                "marker": process.marker,
+            },
+        }
+        self.study.add_facts(trial.number, facts)
+        self._live[trial.number] = _Live(slot, trainer.reader(folder))
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Wait for a trial to end, recording evaluations as they come."""
+        while True:
+            ended = self.executor.wait(TICK)
+            news = [self._read(number) for number in list(self._live)]
+            for exit_ in ended:
+                self._record(exit_)
+            if ended or self._signals:
+                return
+            if any(news):
+                self._tell()
+
+    def _read(self, number: int) -> bool:
+        live = self._live[number]
+        try:
+            records = live.reader.read()
+        except RecordError as error:
+            live.bad_record = str(error)
+            self.executor.stop(number)
+            return True
+        points = [record for record in records if record.event == "eval"]
+        self.study.report(number, points)
+        for record in records:
+            if record.event == "end":
+                live.end = record
+        return bool(points)
+
+    # -- recording ---------------------------------------------------------------------------------
+
+    def _record(self, exit_: Exit, interrupted: bool = False) -> None:
+        live = self._live.pop(exit_.number)
+        tail = read_tail(trial_folder(self.folder, exit_.number) / "output.log")
+        failure = diagnose(exit_, tail, live.end)
+        if live.bad_record:
+            failure = Failure("bad_record", live.bad_record)
+        elif interrupted and failure is not None:
+            failure = Failure(INTERRUPTED, "ended with the search")
+        elif (
+            failure is None
+            and quality(self._as_finished(exit_.number, live), self.problem.objective) is None
+        ):
+            failure = Failure(
+                "no_measurement", "it ended without an evaluation that gives the objective"
+            )
+        if failure is None:
+            assert live.end is not None
+            self.study.finish(exit_.number, live.end, self._shown_value(exit_.number))
+        else:
+            self.study.fail(exit_.number, failure, live.end)
+        trial = self.study.history[exit_.number]
+        self._discard_checkpoints(trial)
+        self._judge(trial, exit_, tail)
+
+    def _as_finished(self, number: int, live: _Live) -> Trial:
+        trial = self.study.history[number]
+        return Trial(number, trial.request, "finished", curve=trial.curve, end=live.end)
+
+    def _shown_value(self, number: int) -> float:
+        """What Optuna's tools minimise: loss, or seconds to the target (infinite when missed)."""
+        objective = self.problem.objective
+        found = scores(self.study.history[number], objective)
+        if objective.gain == "time_to_target":
+            reached = found.to_target
+            return math.inf if reached is None or reached.censored else reached.seconds
+        value = found.val_loss if objective.gain == "val_loss" else found.val_bpb
+        assert value is not None
+        return value
+
+    def _judge(self, trial: Trial, exit_: Exit, tail: str) -> None:
+        """End the search when a failure says that the next trials will fail too."""
+        failure = trial.failure
+        if failure is None:
+            self._quick_deaths.clear()
+            return
+        if failure.reason == INTERRUPTED:
+            return
+        if failure.reason == "disk_full":
+            raise SearchFailed(f"trial {trial.number}: {failure}; free some space and run again")
+        if trial.config_id == self.problem.baseline.config_id and not self._measured(
+            trial.config_id
+        ):
+            raise SearchFailed(
+                f"the baseline failed (trial {trial.number}): {failure}\n{tail}".rstrip()
+            )
+        if failure.reason in ("crashed", "lost") and exit_.seconds < QUICK_DEATH:
+            self._quick_deaths.append(trial)
+        if len(self._quick_deaths) >= DEATHS:
+            told = "\n".join(
+                f"  trial {dead.number}: {dead.failure}" for dead in self._quick_deaths
+            )
+            raise SearchFailed(f"{DEATHS} trials in a row died within {QUICK_DEATH:g} s:\n{told}")
+
+    def _measured(self, config_id: str) -> bool:
+        return any(
+            trial.config_id == config_id and trial.state == "finished"
+            for trial in self.study.history
+        )
+
+    # -- deciding ----------------------------------------------------------------------------------
+
+    def _decide(self, decision: Decision) -> None:
+        self.study.decide(decision)
+        for trial in self.study.history:
+            self._discard_checkpoints(trial)
+        for observer in self.observers:
+            observer.decided(decision)
+
+    def _discard_checkpoints(self, trial: Trial) -> None:
+        """Drop the checkpoints of a trial that failed, or is neither incumbent nor in play."""
+        if self.exploration.checkpoints == "all" or trial.state == "running":
+            return
+        accepted = self.study.history.accepted
+        keep = {self.problem.baseline.config_id} if not accepted else {accepted[-1].config_id}
+        in_play = trial.request.purpose.round >= len(accepted)
+        if trial.state == "failed" or (trial.config_id not in keep and not in_play):
+            shutil.rmtree(
+                trial_folder(self.folder, trial.number) / "checkpoints", ignore_errors=True
+            )
+
+    def _tell(self, expected: int | None = None) -> None:
+        if expected is not None:
+            self._expected = expected
+        for observer in self.observers:
+            observer.changed(self._expected)
+
+    _expected: int = 0
+
+    # -- signals -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        def heard(number: int, frame: FrameType | None) -> None:
+            self._signals += 1
+
+        before = {
+            number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        except SearchFailed:
+            self.stop_all()
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _obey(self) -> None:
+        if self._signals:
+            self.stop_all()
+            raise Interrupted
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Where a trial's files are."""
+    return folder / "trials" / f"{number:04d}"
+
+
+def close_dead_trials(study: Study, folder: Path, reader: type[Reader] = Reader) -> int:
+    """Record trials that a dead orchestrator left running as interrupted, with their curves."""
+    dead = [trial for trial in study.history if trial.state == "running"]
+    for trial in dead:
+        try:
+            records = reader(trial_folder(folder, trial.number) / "metrics.jsonl").read()
+        except RecordError:
+            records = []
+        known = {point.step for point in trial.curve}
+        study.report(
+            trial.number, [r for r in records if r.event == "eval" and r.step not in known]
+        )
+        study.fail(trial.number, Failure(INTERRUPTED, "its orchestrator died"))
+    return len(dead)

@@ -1,0 +1,107 @@
+"""What a search would do first, and what that may cost: the dry run."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from search.costs import COSTS
+from search.exploration import Exploration
+from search.strategies.base import Problem
+from search.strategies.neighbourhood import Candidate, neighbourhood
+from spec.errors import InputError
+
+SHARE_OF_PEAK = 0.3
+"""Share of a plain matrix product's speed that training is assumed to reach."""
+
+
+def show_plan(console: Console, problem: Problem, exploration: Exploration) -> None:
+    """List the first round's candidates with costs, rejections with reasons, and an estimate."""
+    candidates = neighbourhood(problem, problem.baseline, {})
+    cost = COSTS[problem.objective.cost]
+    table = Table(box=None, padding=(0, 2), show_edge=False)
+    table.add_column("candidate", overflow="fold")
+    table.add_column("parameters", justify="right")
+    table.add_column(f"{cost.name} change", justify="right")
+    table.add_column("rejected because", overflow="fold")
+    own = problem.baseline.inventory
+    table.add_row("(baseline)", f"{own.get('parameters', 0):,}", "", "")
+    for candidate in candidates:
+        table.add_row(*_row(problem, candidate))
+    console.print(table)
+    runnable = [candidate for candidate in candidates if not candidate.rejected]
+    if not runnable:
+        raise InputError(
+            "no neighbour of the baseline can be trained; widen the space or raise the limit"
+        )
+    _estimate(console, problem, exploration, len(candidates), len(runnable))
+
+
+def _row(problem: Problem, candidate: Candidate) -> tuple[str, str, str, str]:
+    if candidate.description is None:
+        return candidate.edit.key, "", "", candidate.rejected
+    cost = COSTS[problem.objective.cost]
+    change = "measured"
+    if cost.derived is not None:
+        before, after = (
+            cost.derived(d.inventory) for d in (problem.baseline, candidate.description)
+        )
+        change = f"{after - before:+,.6g}"
+    parameters = candidate.description.inventory.get("parameters", 0)
+    return candidate.edit.key, f"{parameters:,}", change, candidate.rejected
+
+
+def _estimate(
+    console: Console, problem: Problem, exploration: Exploration, found: int, runnable: int
+) -> None:
+    seeds = problem.seeds
+    least = runnable * seeds.screen + max(seeds.screen, min(3, seeds.max))
+    most = exploration.strategy.most_trials(problem, runnable)
+    console.print(
+        f"\n{found} neighbours, {found - runnable} rejected; "
+        f"the first round takes {least} to {most} trials",
+        soft_wrap=True,
+    )
+    seconds = _trial_seconds(problem)
+    if seconds is None:
+        console.print("the time of one trial is unknown until the baseline has been trained")
+        return
+    workers = exploration.executor.cpu_workers()
+
+    def minutes(trials: int) -> str:
+        return f"{trials * seconds / workers / 60:.2g}"
+
+    console.print(
+        f"one trial is {seconds:.3g} s of training on one CPU core, at {SHARE_OF_PEAK:.0%} of the "
+        f"speed of a matrix product just now; the round takes {minutes(least)} to "
+        f"{minutes(most)} min on {workers} worker{'' if workers == 1 else 's'}",
+        soft_wrap=True,
+    )
+
+
+def _trial_seconds(problem: Problem) -> float | None:
+    """Training time of the baseline from its operations: three times the forward pass."""
+    inventory, budget = problem.baseline.inventory, problem.budget
+    if not {"flops_per_token", "tokens_per_step", "planned_steps"} <= inventory.keys():
+        return None
+    tokens = inventory["planned_steps"] * inventory["tokens_per_step"]
+    if budget.max_steps is not None:
+        tokens = min(tokens, budget.max_steps * inventory["tokens_per_step"])
+    if budget.max_tokens is not None:
+        tokens = min(tokens, budget.max_tokens)
+    seconds = 3 * inventory["flops_per_token"] * tokens / (SHARE_OF_PEAK * _matrix_speed())
+    return float(seconds if budget.max_seconds is None else min(seconds, budget.max_seconds))
+
+
+def _matrix_speed(size: int = 512, repeats: int = 5) -> float:
+    """Operations per second of a single-precision matrix product here, the best of a few."""
+    left = np.ones((size, size), np.float32)
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        left @ left
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best

@@ -1,0 +1,120 @@
+"""What the terminal shows: round, running trials with live loss, time left, incumbent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.gains import best
+from search.history import Decision, Description, History, Trial
+from search.results import counts, incumbent_of
+
+PLAIN_EVERY = 15.0
+"""Seconds between two lines about the same round when the output is no terminal."""
+
+
+class Progress:
+    """Shows a search; a live panel on a terminal, else one line now and then."""
+
+    def __init__(self, console: Console, baseline: Description, history: History) -> None:
+        self._console = console
+        self._baseline = baseline
+        self._history = history
+        self._began = time.time()
+        self._live: Live | None = None
+        self._said = 0.0
+        self._expected = 0
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show while the body runs."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+            self._live = live
+            yield
+        self._live = None
+
+    def changed(self, expected: int) -> None:
+        """See ``search.loop.Observer``."""
+        self._expected = expected
+        if self._live is not None:
+            self._live.update(self._panel())
+        elif time.monotonic() - self._said >= PLAIN_EVERY:
+            self._say(self._line())
+
+    def decided(self, decision: Decision) -> None:
+        """See ``search.loop.Observer``."""
+        self._say(Text(decision.words, style="green" if decision.kind == "accept" else "yellow"))
+
+    def _say(self, line: str | Text) -> None:
+        self._said = time.monotonic()
+        self._console.print(line, soft_wrap=True, highlight=False)
+
+    def _line(self) -> str:
+        tally = counts(self._history)
+        left = self._seconds_left()
+        return (
+            f"round {len(self._history.accepted)}: {tally['finished']} trials done, "
+            f"{tally['failed']} failed, "
+            f"{tally['running']} running, about {self._expected} to the next decision"
+            + (f" ({_duration(left)})" if left is not None else "")
+        )
+
+    def _seconds_left(self) -> float | None:
+        """Until the next decision, from the trials of this run."""
+        walls = [t.ended - t.started for t in self._history if t.ended and t.started >= self._began]
+        running = [trial for trial in self._history if trial.state == "running"]
+        if not walls or not running:
+            return None
+        return sum(walls) / len(walls) * self._expected / len(running)
+
+    def _panel(self) -> RenderableType:
+        table = Table(box=None, padding=(0, 2), show_edge=False)
+        for heading in ("trial", "phase", "change", "step", "val_loss"):
+            table.add_column(heading, justify="left" if heading in ("phase", "change") else "right")
+        for trial in self._history:
+            if trial.state == "running":
+                table.add_row(*_row(trial))
+        return Group(Text(self._line(), style="bold"), table, Text(self._incumbent(), style="dim"))
+
+    def _incumbent(self) -> str:
+        config_id, _ = incumbent_of(self._baseline, self._history)
+        own = [t for t in self._history if t.config_id == config_id and t.state == "finished"]
+        losses = [point.val_loss for t in own if (point := best(t.curve)) is not None]
+        if not own or not losses:
+            return f"incumbent {config_id}: being measured"
+        parameters = own[0].request.description.inventory.get("parameters", 0)
+        return (
+            f"incumbent {config_id}: val_loss {sum(losses) / len(losses):.4f} "
+            f"over {len(losses)} seeds, {parameters:,} parameters"
+        )
+
+
+def _row(trial: Trial) -> tuple[str, ...]:
+    edit = trial.request.purpose.edit
+    change = f"{edit['path']} {edit['move']}" if edit else "(incumbent)"
+    last = trial.curve[-1] if trial.curve else None
+    loss = f"{last.val_loss:.4f}" if last else "-"
+    return (
+        str(trial.number),
+        trial.request.purpose.phase,
+        change,
+        str(last.step if last else 0),
+        loss,
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

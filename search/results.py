@@ -1,0 +1,278 @@
+"""``results.yaml``, derived from the study and never read back."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from search.exploration import Exploration
+from search.gains import best, scores
+from search.history import Decision, Description, History, Trial
+from search.objective import Objective
+from spec import yaml
+from spec.config import Data
+
+PATIENCE = 5.0
+"""Least seconds between two writes that no decision asks for."""
+SHARE = 0.02
+"""Largest share of the wall time spent on such writes, so that a big study does not slow down."""
+
+
+def derive(exploration: Exploration, baseline: Description, history: History) -> Data:
+    """The whole results file as plain data.
+
+    ``iterations`` starts with the baseline as ``iter: -1``; each further entry is one round with
+    its candidates,
+    the chosen one (None when none was) and the config after it.
+    """
+    objective = exploration.objective
+    iterations = [_start(baseline, history, objective)]
+    for decision in history.decisions:
+        if "candidates" in decision.detail:
+            iterations.append(_round(decision, iterations[-1], history, objective))
+    last = history.decisions[-1] if history.decisions else None
+    return {
+        "study": exploration.study,
+        "objective": objective.model_dump(exclude_none=True),
+        "budget": exploration.budget.model_dump(exclude_none=True),
+        "baseline_config": baseline.config,
+        "iterations": iterations,
+        "stop_reason": last.words if last is not None and last.kind == "stop" else None,
+        "incumbent": _incumbent(baseline, history, objective),
+        "trials": counts(history),
+        "failures": [_failed(trial) for trial in history if trial.failure is not None],
+    }
+
+
+def counts(history: History) -> dict[str, int]:
+    """How many trials are running, finished and failed."""
+    states = [trial.state for trial in history]
+    return {state: states.count(state) for state in ("finished", "failed", "running")}
+
+
+def incumbent_of(baseline: Description, history: History) -> tuple[str, Data]:
+    """Id and full form of the incumbent."""
+    if not history.accepted:
+        return baseline.config_id, baseline.config
+    last = history.accepted[-1]
+    assert last.config_id is not None
+    assert last.config is not None
+    return last.config_id, last.config
+
+
+def rerun(trial: Trial) -> str:
+    """The command that runs a trial again, ready to paste into a shell."""
+    command = shlex.join(trial.facts.get("command", ()))
+    return f"cd {shlex.quote(trial.facts['cwd'])} && {command}" if "cwd" in trial.facts else command
+
+
+def metrics(trials: Iterable[Trial], objective: Objective) -> Data:
+    """What several seeds of one config say together; losses are averaged as scores."""
+    done = [trial for trial in trials if trial.state == "finished"]
+    if not done:
+        return {"loss": None, "score": None, "params": None, "best_iter": None}
+    seeds = [seed_result(trial, objective) for trial in done]
+    mean_score = math.fsum(seed["score"] for seed in seeds) / len(seeds)
+    return {
+        "loss": -math.log(mean_score),
+        "score": mean_score,
+        "params": done[0].request.description.inventory.get("parameters"),
+        "best_iter": max(seed["best_iter"] for seed in seeds),
+        "peak_gpu_mb": _mean(seed["peak_gpu_mb"] for seed in seeds),
+        "iter_latency_avg": _mean(seed["iter_latency_ms"] for seed in seeds),
+    }
+
+
+def seed_result(trial: Trial, objective: Objective) -> Data:
+    """One finished trial, scored every way."""
+    point, found, end = best(trial.curve), scores(trial, objective), trial.end
+    assert point is not None
+    on_gpu = str(trial.facts.get("device", "")).startswith("cuda")
+    told: Data = {
+        "seed": trial.seed,
+        "trial": trial.number,
+        "loss": found.val_loss,
+        "score": found.score,
+        "val_bpb": found.val_bpb,
+        "best_iter": point.step,
+        "train_seconds": trial.curve[-1].train_seconds,
+        "peak_gpu_mb": (end.peak_memory_bytes or 0) / 2**20 if end and on_gpu else 0.0,
+        "peak_memory_mb": end.peak_memory_bytes / 2**20 if end and end.peak_memory_bytes else None,
+        "iter_latency_ms": (end.step_ms or 0.0) if end else 0.0,
+    }
+    if found.to_target is not None:
+        reached = found.to_target
+        told["time_to_target"] = None if reached.censored else reached.seconds
+        told["censored_at"] = reached.seconds if reached.censored else None
+    told["command"] = rerun(trial)
+    return told
+
+
+def _start(baseline: Description, history: History, objective: Objective) -> Data:
+    own = [t for t in history if t.config_id == baseline.config_id and t.request.purpose.round == 0]
+    return {
+        "iter": -1,
+        "config_id": baseline.config_id,
+        "baseline_metrics": {
+            "params": baseline.inventory.get("parameters"),
+            **_known(metrics(own, objective)),
+        },
+        "seeds": [seed_result(trial, objective) for trial in own if trial.state == "finished"],
+        "baseline_config_after": baseline.config,
+    }
+
+
+def _round(decision: Decision, before: Data, history: History, objective: Objective) -> Data:
+    """One round; after an accepted step its metrics are the confirmed, not the selected ones."""
+    parameters = before["baseline_metrics"].get("params")
+    told = [
+        _candidate(c, history, objective, parameters)
+        for c in decision.detail["candidates"]
+        if "avg_loss" in c
+    ]
+    after = {
+        "baseline_metrics": before["baseline_metrics"],
+        "baseline_config_after": before["baseline_config_after"],
+    }
+    chosen = None
+    attempts = decision.detail.get("attempts", [])
+    if decision.kind == "accept":
+        chosen = next(c for c in told if c["key"] == decision.detail["chosen"])
+        numbers = (attempts[-1].get("trials") if attempts else None) or [
+            seed["trial"] for seed in chosen["seeds"]
+        ]
+        confirmed = metrics((history[number] for number in numbers), objective)
+        chosen = {**chosen, "confirmed": confirmed}
+        after = {"baseline_metrics": confirmed, "baseline_config_after": decision.config}
+    return {
+        "iter": decision.round,
+        "decision": decision.words,
+        **after,
+        "candidates": told,
+        "chosen": chosen,
+        "attempts": [
+            {key: value for key, value in a.items() if key not in ("inventory", "edit")}
+            for a in attempts
+        ],
+        "not_measured": [
+            _left_out(c) for c in decision.detail["candidates"] if "avg_loss" not in c
+        ],
+        "noise": decision.detail.get("noise"),
+    }
+
+
+def _candidate(
+    told: Mapping[str, Any], history: History, objective: Objective, parameters: int | None
+) -> Data:
+    trials = [history[number] for number in told["trials"]]
+    found = metrics(trials, objective)
+    own = told["inventory"].get("parameters")
+    edit = told["edit"]
+    return {
+        "param": edit["path"],
+        "value": edit["move"] if edit["value"] is None else edit["value"],
+        "key": told["key"],
+        "config_id": told["config_id"],
+        "avg_loss": found["loss"],
+        "avg_score": found["score"],
+        "best_val_loss": found["loss"],
+        "best_iter": found["best_iter"],
+        "num_params": own,
+        "peak_gpu_mb": found["peak_gpu_mb"],
+        "iter_latency_avg": found["iter_latency_avg"],
+        "delta_score": told["gain"]["mean"],
+        "delta_params": None if own is None or parameters is None else own - parameters,
+        "delta_cost": told.get("cost"),
+        "efficiency": told.get("efficiency", math.inf if told["gain"]["mean"] > 0 else 0.0),
+        "quadrant": told["quadrant"],
+        "gain": told["gain"],
+        "seeds": [seed_result(trial, objective) for trial in trials if trial.state == "finished"],
+    }
+
+
+def _left_out(told: Mapping[str, Any]) -> Data:
+    reasons = [failure["message"] for failure in told.get("failures", [])]
+    return {
+        "param": told["edit"]["path"],
+        "key": told["key"],
+        "reason": told.get("rejected") or "; ".join(reasons),
+    }
+
+
+def _incumbent(baseline: Description, history: History, objective: Objective) -> Data:
+    config_id, _ = incumbent_of(baseline, history)
+    own = [trial for trial in history if trial.config_id == config_id and trial.state == "finished"]
+    latest = max((trial.request.purpose.round for trial in own), default=0)
+    return {
+        "config_id": config_id,
+        "accepted_steps": len(history.accepted),
+        **_known(metrics((t for t in own if t.request.purpose.round == latest), objective)),
+        "seeds": [seed_result(trial, objective) for trial in own],
+    }
+
+
+def _failed(trial: Trial) -> Data:
+    assert trial.failure is not None
+    return {
+        "trial": trial.number,
+        "reason": trial.failure.reason,
+        "message": str(trial.failure),
+        "command": rerun(trial),
+    }
+
+
+def _known(values: Data) -> Data:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return math.fsum(found) / len(found)
+
+
+class ResultsFile:
+    """Keeps ``results.yaml`` current: at every decision, else at most every few seconds."""
+
+    def __init__(
+        self, file: Path, exploration: Exploration, baseline: Description, history: History
+    ) -> None:
+        self._file = file
+        self._exploration, self._baseline, self._history = exploration, baseline, history
+        self._next = 0.0
+
+    def changed(self, expected: int) -> None:
+        """See ``search.loop.Observer``."""
+        if time.monotonic() >= self._next:
+            self.write()
+
+    def decided(self, decision: Decision) -> None:
+        """See ``search.loop.Observer``."""
+        self.write()
+
+    def write(self) -> None:
+        """Replace the file as a whole."""
+        started = time.monotonic()
+        replace_text(
+            self._file, yaml.dump(derive(self._exploration, self._baseline, self._history))
+        )
+        took = time.monotonic() - started
+        self._next = time.monotonic() + max(PATIENCE, took / SHARE)
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new text, never half of one."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,189 @@
+"""One orchestrator on one study: its lock, the clean-up after a dead one, the first checks."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from search.executors.base import Executor, ProcessFacts
+from search.executors.tree import end_orphans
+from search.exploration import Exploration
+from search.history import Description
+from search.loop import close_dead_trials
+from search.strategies.base import Problem
+from search.strategies.neighbourhood import neighbourhood
+from search.study import Study
+from search.trainers import Describer
+from spec.errors import InputError
+
+
+class StudyLocked(Exception):
+    """Another process works on this study."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a study's folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        StudyLocked: Naming host, pid and since when.
+        InputError: When the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise StudyLocked(
+            f"{folder} is in use by {_holder(folder)}; wait for it, or stop it"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder with --out"
+        ) from None
+    try:
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+        (folder / ".holder.json").write_text(json.dumps(holder), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        told = json.loads((folder / ".holder.json").read_text(encoding="utf-8"))
+        return f"process {told['pid']} on {told['host']} since {told['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Make room for a fresh study by renaming the old one; nothing is deleted.
+
+    Returns:
+        Where the old study is now; None when there was none.
+    """
+    if not (folder / "study.db").exists():
+        return None
+    number = 1
+    while (old := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    old.mkdir()
+    for item in folder.iterdir():
+        if item.name not in (".lock", ".holder.json"):
+            item.rename(old / item.name)
+    return old
+
+
+def revive(study: Study, folder: Path) -> int:
+    """End what a dead orchestrator left running, and close its trials as interrupted.
+
+    Returns:
+        How many trials were closed.
+    """
+    running = [trial for trial in study.history if trial.state == "running"]
+    end_orphans(
+        ProcessFacts(**trial.facts["process"]) for trial in running if "process" in trial.facts
+    )
+    return close_dead_trials(study, folder)
+
+
+def finished(study: Study, exploration: Exploration) -> str | None:
+    """The stop reason, when the last run of the very same exploration came to its end."""
+    decisions = study.history.decisions
+    if (
+        study.notes.get("exploration") == asked(exploration)
+        and decisions
+        and decisions[-1].kind == "stop"
+    ):
+        return decisions[-1].words
+    return None
+
+
+def asked(exploration: Exploration) -> dict[str, Any]:
+    """What of an exploration decides its outcome: everything but where it runs."""
+    return exploration.model_dump(mode="json", exclude={"executor"})
+
+
+def begin(
+    study: Study, exploration: Exploration, baseline: Description, fingerprint: str | None
+) -> None:
+    """Note what this run works on.
+
+    Raises:
+        InputError: When the study holds another baseline or other data.
+    """
+    way_out = "name the study otherwise, or start over with --fresh (the old study is kept)"
+    known = study.notes.get("baseline")
+    if known is not None and known["config_id"] != baseline.config_id:
+        raise InputError(
+            f"study {exploration.study} began from another baseline "
+            f"({known['config_id']}, now {baseline.config_id}); {way_out}"
+        )
+    data = study.notes.get("data_fingerprint")
+    if data is not None and fingerprint is not None and data != fingerprint:
+        raise InputError(
+            f"study {exploration.study} was measured on other data "
+            f"(fingerprint {data}, now {fingerprint}); {way_out}"
+        )
+    study.note("exploration", asked(exploration))
+    study.note(
+        "baseline",
+        {
+            "config": baseline.config,
+            "config_id": baseline.config_id,
+            "inventory": dict(baseline.inventory),
+        },
+    )
+    if fingerprint is not None:
+        study.note("data_fingerprint", fingerprint)
+
+
+def problem_of(
+    exploration: Exploration, baseline: Description, describer: Describer, executor: Executor | None
+) -> Problem:
+    """The exploration as strategies see it."""
+    budget = exploration.budget
+    if exploration.objective.stop_at_target:
+        budget = budget.model_copy(update={"stop_at_loss": exploration.objective.target})
+    clock = ""
+    if executor is not None and exploration.objective.timed:
+        slot = executor.slots[0]
+        clock = f"{slot.device}, {slot.threads} threads, {len(executor.slots)} at a time"
+    return Problem(
+        baseline,
+        exploration.space,
+        exploration.objective,
+        budget,
+        exploration.seeds,
+        clock,
+        describer,
+    )
+
+
+def check_first_round(problem: Problem) -> None:
+    """Refuse a search that cannot take a single step.
+
+    Raises:
+        InputError: When every neighbour of the baseline is excluded, with the reasons.
+    """
+    candidates = neighbourhood(problem, problem.baseline, {})
+    if any(not candidate.rejected for candidate in candidates):
+        return
+    told = "\n".join(
+        f"  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]
+    )
+    more = f"\n  (+{len(candidates) - 10} more)" if len(candidates) > 10 else ""
+    raise InputError(
+        "no neighbour of the baseline can be trained; "
+        f"widen the space or raise the limit\n{told}{more}"
+    )

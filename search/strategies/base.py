@@ -1,0 +1,81 @@
+"""The contract of a strategy: a function of the history, without state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from search.history import Decision, Description, History, Purpose, Request
+from search.moves import Rule
+from search.objective import Budget, Objective, Seeds
+from spec.config import Data
+from spec.family import Component, Family
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A config the trainer refused, with its message."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched: everything a strategy may know beside the history.
+
+    Attributes:
+        baseline: Where the search starts.
+        space: Dotted path -> rule.
+        objective: What counts as better.
+        budget: The cap on one trial.
+        seeds: How many seeds may be spent.
+        clock: Where and how packed trials run now, when decisions rest on times; otherwise empty.
+        describe: Full forms and costs of configs, in order; a pure function, cheap to repeat.
+    """
+
+    baseline: Description
+    space: Mapping[str, Rule]
+    objective: Objective
+    budget: Budget
+    seeds: Seeds
+    clock: str
+    describe: Callable[[Sequence[Data]], list[Description | Rejected]]
+
+    def request(self, description: Description, seed: int, purpose: Purpose) -> Request:
+        """A trial of a config in this problem's setting."""
+        return Request(description, seed, self.budget, purpose, self.clock)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Trials to run, most wanted first. Empty: wait for those that run."""
+
+    requests: tuple[Request, ...]
+    expected: int = 0
+    """Trials the strategy expects to ask for until its next decision, those running included."""
+
+
+Proposal = Run | Decision
+
+
+class Strategy(Component):
+    """How a search proceeds."""
+
+    def propose(self, problem: Problem, history: History) -> Proposal:
+        """What to do next, from nothing but the problem and the history.
+
+        Called again whenever a trial has ended or a decision was recorded; requests that the
+        history already
+        holds are not repeated.
+        """
+        raise NotImplementedError
+
+    def most_trials(self, problem: Problem, candidates: int) -> int:
+        """An upper bound of the trials one decision takes with so many candidates."""
+        raise NotImplementedError
+
+
+strategies: Family[Strategy] = Family(
+    "strategy",
+    "propose(problem, history) -> trials to run, a candidate to accept, or stop with a reason",
+)

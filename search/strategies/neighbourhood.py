@@ -1,0 +1,57 @@
+"""The one-step neighbours of a config: described, told apart, checked against limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search.costs import COSTS
+from search.history import Description
+from search.moves import Edit, neighbours
+from search.strategies.base import Problem, Rejected
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One neighbour: its edit, and what describe said, or why it is out."""
+
+    edit: Edit
+    description: Description | None
+    rejected: str = ""
+
+
+def neighbourhood(
+    problem: Problem, center: Description, taken: Mapping[str, str]
+) -> list[Candidate]:
+    """Every one-step neighbour of a config, in the order of the space.
+
+    Args:
+        problem: Its space, limits and describe.
+        center: The config to start from.
+        taken: Config id -> why that config is no candidate.
+
+    Raises:
+        InputError: When a path of the space leads nowhere.
+    """
+    edits = neighbours(problem.space, center.config)
+    described = problem.describe([edit.apply(center.config) for edit in edits])
+    seen = {**taken, center.config_id: "it is the incumbent"}
+    found = []
+    for edit, answer in zip(edits, described, strict=True):
+        if isinstance(answer, Rejected):
+            found.append(Candidate(edit, None, answer.message))
+            continue
+        found.append(
+            Candidate(edit, answer, seen.get(answer.config_id) or over_limit(problem, answer))
+        )
+        seen.setdefault(answer.config_id, f"the same model as {edit.key}")
+    return found
+
+
+def over_limit(problem: Problem, description: Description) -> str:
+    """Why a config may not be trained under the limits known before training; empty when it may."""
+    for name, limit in problem.objective.limits.items():
+        derived = COSTS[name].derived
+        if derived is not None and derived(description.inventory) > limit:
+            return f"{name} {derived(description.inventory):,.6g} is over the limit {limit:,.6g}"
+    return ""

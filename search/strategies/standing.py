@@ -1,0 +1,272 @@
+"""Where candidates stand against the incumbent: gain, cost, quadrant, and their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from search.costs import COSTS
+from search.gains import Gain, Noise, compare, pooled_noise, quality, quality_noise, scores
+from search.history import Description, Trial
+from search.objective import Objective
+from search.strategies.neighbourhood import Candidate
+from spec.config import Data
+
+Quadrant = Literal["better-cheaper", "better-dearer", "worse-cheaper", "worse-dearer"]
+Measured = Mapping[str, Mapping[int, Trial]]
+"""Config id -> seed -> finished or failed trial."""
+
+
+@dataclass(frozen=True)
+class CostChange:
+    """Difference of cost to the incumbent; ``error`` is zero for a cost known before training."""
+
+    mean: float
+    error: float
+
+    @property
+    def outside_noise(self) -> float:
+        """The difference, or zero when it lies within two standard errors of zero."""
+        return self.mean if abs(self.mean) > 2.0 * self.error else 0.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A candidate measured against the incumbent on shared seeds.
+
+    Attributes:
+        candidate: The neighbour.
+        trials: Its trials, by seed.
+        gain: Difference of quality; None when no seed was measured on both sides.
+        cost: Difference of cost; None when it could not be measured.
+    """
+
+    candidate: Candidate
+    trials: Mapping[int, Trial]
+    gain: Gain | None
+    cost: CostChange | None
+
+    @property
+    def dearer(self) -> bool:
+        """Whether it costs more than the incumbent, outside the cost's own noise."""
+        return self.cost is None or self.cost.outside_noise > 0
+
+    @property
+    def quadrant(self) -> Quadrant | None:
+        """Better or worse, by the mean; cheaper (or equal) or dearer."""
+        if self.gain is None:
+            return None
+        better = self.gain.mean > 0
+        if self.dearer:
+            return "better-dearer" if better else "worse-dearer"
+        return "better-cheaper" if better else "worse-cheaper"
+
+    def margin(self, rate: float | None) -> float:
+        """The gain it must exceed: zero, or what an exchange rate allows a cheaper one to lose."""
+        if rate is None or self.cost is None or self.dearer:
+            return 0.0
+        return rate * self.cost.outside_noise
+
+    def value(self, gain: float) -> float:
+        """What orders candidates of one side: gain when cheaper, gain per cost when dearer."""
+        if not self.dearer or self.cost is None:
+            return gain
+        return gain / self.cost.outside_noise
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Compares candidates with one incumbent on what has been measured.
+
+    Attributes:
+        objective: What counts as better and what it is paid with.
+        incumbent: Its config id and inventory.
+        measured: Trials that may be used.
+    """
+
+    objective: Objective
+    incumbent: Description
+    measured: Measured
+
+    def noise(self) -> Noise | None:
+        """Noise of quality at the incumbent's level, pooled over everything measured."""
+        table = {config: self._qualities(row.values()) for config, row in self.measured.items()}
+        own = [
+            value
+            for value in table.get(self.incumbent.config_id, {}).values()
+            if math.isfinite(value)
+        ]
+        level = math.fsum(own) / len(own) if own else 1.0
+        return quality_noise(table, self.objective, level)
+
+    def stand(self, candidate: Candidate, seeds: Iterable[int], noise: Noise | None) -> Standing:
+        """Where a candidate stands on some seeds."""
+        wanted = frozenset(seeds)
+        assert candidate.description is not None
+        ours = self._on(candidate.description.config_id, wanted)
+        theirs = self._on(self.incumbent.config_id, wanted)
+        gain = compare(self._qualities(ours.values()), self._qualities(theirs.values()), noise)
+        return Standing(
+            candidate, ours, gain, self._cost_change(candidate.description, ours, theirs)
+        )
+
+    def _on(self, config_id: str, seeds: frozenset[int]) -> dict[int, Trial]:
+        row = self.measured.get(config_id, {})
+        return {seed: row[seed] for seed in sorted(row) if seed in seeds}
+
+    def _qualities(self, trials: Iterable[Trial]) -> dict[int, float]:
+        found = ((trial.seed, quality(trial, self.objective)) for trial in trials)
+        return {seed: value for seed, value in found if value is not None}
+
+    def _cost_change(
+        self, candidate: Description, ours: Mapping[int, Trial], theirs: Mapping[int, Trial]
+    ) -> CostChange | None:
+        cost = COSTS[self.objective.cost]
+        if cost.derived is not None:
+            return CostChange(
+                cost.derived(candidate.inventory) - cost.derived(self.incumbent.inventory), 0.0
+            )
+        sides = [
+            {
+                seed: value
+                for seed, trial in side.items()
+                if (value := self._measured_cost(trial)) is not None
+            }
+            for side in (ours, theirs)
+        ]
+        table = {
+            config: {
+                seed: value
+                for seed, trial in row.items()
+                if (value := self._measured_cost(trial)) is not None
+            }
+            for config, row in self.measured.items()
+        }
+        change = compare(sides[0], sides[1], pooled_noise(table))
+        return None if change is None else CostChange(change.mean, change.error or 0.0)
+
+    def _measured_cost(self, trial: Trial) -> float | None:
+        measure = COSTS[self.objective.cost].measured
+        return measure(trial.curve, trial.end) if measure and trial.state == "finished" else None
+
+
+def best_first(
+    standings: Iterable[Standing], confidence: float, rate: float | None
+) -> list[Standing]:
+    """Those significantly above their margin, in the order they deserve.
+
+    Cheaper (or equal) and better ones first, by gain; then dearer ones, by the lower confidence
+    bound of gain
+    per cost; last those that are worse but cheap enough for the exchange rate, by what they give
+    up.
+    """
+    clear = [
+        standing
+        for standing in standings
+        if standing.gain is not None and standing.gain.low(confidence) > standing.margin(rate)
+    ]
+
+    def order(standing: Standing) -> tuple[int, float, str]:
+        assert standing.gain is not None
+        key = standing.candidate.edit.key
+        if standing.quadrant == "better-cheaper":
+            return 0, -standing.gain.mean, key
+        if standing.quadrant == "better-dearer":
+            return 1, -standing.value(standing.gain.low(confidence)), key
+        return 2, -standing.gain.mean, key
+
+    return sorted(clear, key=order)
+
+
+def contenders(
+    standings: Sequence[Standing], width: int, confidence: float, rate: float | None
+) -> list[Standing]:
+    """Those worth another seed: they may still win, and nobody has won yet.
+
+    Half the places go to cheaper ones by gain, half to dearer ones by gain per cost; places one
+    side does not
+    need go to the other. Empty when one candidate is clear and no other can overtake it.
+    """
+    alive = [
+        standing
+        for standing in standings
+        if standing.gain is not None and standing.gain.high(confidence) > standing.margin(rate)
+    ]
+    ranked = best_first(alive, confidence, rate)
+    if ranked and not any(_may_overtake(rival, ranked[0], confidence) for rival in alive):
+        return []
+
+    def promise(standing: Standing) -> tuple[bool, float, float, str]:
+        assert standing.gain is not None
+        low = standing.gain.low(confidence)
+        clear = low > 0
+        return (
+            not clear,
+            -standing.value(low) if clear else 0.0,
+            -standing.gain.mean,
+            standing.candidate.edit.key,
+        )
+
+    sides = [
+        sorted((s for s in alive if s.dearer is dearer), key=promise) for dearer in (False, True)
+    ]
+    half = width // 2
+    cheap = sides[0][: max(width - half, width - len(sides[1]))]
+    return cheap + sides[1][: width - len(cheap)]
+
+
+def _may_overtake(rival: Standing, leader: Standing, confidence: float) -> bool:
+    assert rival.gain is not None
+    assert leader.gain is not None
+    if rival is leader or (rival.dearer and not leader.dearer):
+        return False
+    if leader.dearer and not rival.dearer:
+        return True
+    return rival.value(rival.gain.high(confidence)) > leader.value(leader.gain.low(confidence))
+
+
+def tell(standing: Standing, objective: Objective, confidence: float) -> Data:
+    """A standing as plain data, for the study and for people."""
+    gain, cost = standing.gain, standing.cost
+    told: dict[str, Any] = {
+        **label(standing.candidate),
+        "trials": [trial.number for trial in standing.trials.values()],
+        "seeds": sorted(standing.trials),
+        "quadrant": standing.quadrant,
+    }
+    finished = [trial for trial in standing.trials.values() if trial.state == "finished"]
+    losses = [loss for trial in finished if (loss := scores(trial, objective).val_loss) is not None]
+    if losses:
+        told["avg_loss"] = math.fsum(losses) / len(losses)
+    if gain is not None:
+        told["gain"] = {"mean": gain.mean, "error": gain.error, "seeds": gain.seeds}
+        if gain.error is not None:
+            told["gain"] |= {
+                "low": gain.low(confidence),
+                "high": gain.high(confidence),
+                "p": gain.p_value(),
+            }
+    if cost is not None:
+        told["cost"] = {"change": cost.mean, "error": cost.error}
+        if gain is not None and cost.outside_noise > 0:
+            told["efficiency"] = gain.mean / cost.outside_noise
+            told["efficiency_low"] = gain.low(confidence) / cost.outside_noise
+    failures = [trial.failure for trial in standing.trials.values() if trial.failure is not None]
+    if failures:
+        told["failures"] = [
+            {"reason": failure.reason, "message": str(failure)} for failure in failures
+        ]
+    return told
+
+
+def label(candidate: Candidate) -> Data:
+    """A candidate's name as plain data."""
+    told: dict[str, Any] = {"edit": candidate.edit.to_dict(), "key": candidate.edit.key}
+    if candidate.description is not None:
+        told["config_id"] = candidate.description.config_id
+        told["inventory"] = dict(candidate.description.inventory)
+    if candidate.rejected:
+        told["rejected"] = candidate.rejected
+    return told

@@ -1,0 +1,276 @@
+"""The SQLite study in Optuna's format: the only truth, written by the orchestrator alone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event, text
+
+from search.history import (
+    INTERRUPTED,
+    Decision,
+    Description,
+    Failure,
+    History,
+    Purpose,
+    Request,
+    State,
+    Trial,
+)
+from search.objective import Budget
+from spec.config import Data
+from spec.records import End, Eval
+
+_STATES: dict[TrialState, State] = {
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "finished",
+    TrialState.FAIL: "failed",
+}
+
+Parameters = Mapping[str, tuple[Any, BaseDistribution]]
+"""Dimension of the space -> the trial's value and Optuna's distribution for it."""
+
+
+class Study:
+    """One study in one file. Open with ``Study.open``; what it holds is ``history``.
+
+    Every change is on disk when the call returns. A trial is an Optuna trial with its parameters,
+    intermediate
+    values and user attributes; decisions and notes are user attributes of the Optuna study.
+    """
+
+    def __init__(self, storage: RDBStorage, study_id: int) -> None:
+        self._storage = storage
+        self._id = study_id
+        self._ids: dict[int, int] = {}
+        self._choices: dict[str, list[Any]] = {}
+        trials = [self._load(frozen) for frozen in storage.get_all_trials(study_id, deepcopy=False)]
+        self.notes: dict[str, Any] = dict(storage.get_study_user_attrs(study_id))
+        decisions = (
+            _decision(value)
+            for key, value in sorted(self.notes.items())
+            if key.startswith("decision:")
+        )
+        self.history = History(trials, decisions)
+
+    @classmethod
+    def open(cls, file: Path, name: str) -> Self:
+        """Open a study, made when the file does not exist; only for the holder of its lock."""
+        with sqlite3.connect(file) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = _connect(file)
+        try:
+            study_id = storage.get_study_id_from_name(name)
+        except KeyError:
+            study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
+        return cls(storage, study_id)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Open a file's only study to look at it, also while a search is writing."""
+        storage = _connect(file)
+        (study,) = storage.get_all_studies()
+        return cls(storage, study._study_id)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a plain value beside the trials."""
+        self._storage.set_study_user_attr(self._id, key, value)
+        self.notes[key] = value
+
+    def decide(self, decision: Decision) -> None:
+        """Record what was concluded."""
+        self.note(f"decision:{len(self.history.decisions):06d}", asdict(decision))
+        self.history.decide(decision)
+
+    def launch(self, request: Request, parameters: Parameters, facts: Data) -> Trial:
+        """Record a trial as running, under the next number."""
+        for name, (_, distribution) in parameters.items():
+            if isinstance(distribution, CategoricalDistribution):
+                self._widen(name, distribution.choices)
+        started = time.time()
+        description, purpose = request.description, request.purpose
+        attributes = {
+            "config_id": description.config_id,
+            "seed": request.seed,
+            "round": purpose.round,
+            "phase": purpose.phase,
+            "edit": purpose.edit,
+            "budget": request.budget.model_dump(exclude_none=True),
+            "clock": request.clock,
+            "inventory": dict(description.inventory),
+            "config": description.config,
+            "facts": facts,
+        }
+        template = FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=datetime.fromtimestamp(started),
+            datetime_complete=None,
+            params={name: value for name, (value, _) in parameters.items()},
+            distributions={name: self._known(name, kind) for name, (_, kind) in parameters.items()},
+            user_attrs=attributes,
+            system_attrs={},
+            intermediate_values={},
+        )
+        trial_id = self._storage.create_new_trial(self._id, template)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        self._ids[number] = trial_id
+        trial = Trial(number, request, "running", facts, started=started)
+        self.history.put(trial)
+        return trial
+
+    def add_facts(self, number: int, facts: Mapping[str, Any]) -> None:
+        """Record more about where and how a trial runs."""
+        trial = self.history[number]
+        known = {**trial.facts, **facts}
+        self._storage.set_trial_user_attr(self._ids[number], "facts", known)
+        self.history.put(replace(trial, facts=known))
+
+    def report(self, number: int, points: Iterable[Eval]) -> None:
+        """Record evaluations of a running trial."""
+        points = tuple(points)
+        for point in points:
+            self._storage.set_trial_intermediate_value(
+                self._ids[number], point.step, point.val_loss
+            )
+        trial = self.history[number]
+        self.history.put(replace(trial, curve=trial.curve + points))
+
+    def finish(self, number: int, end: End, value: float) -> None:
+        """Record a trial as measured; ``value`` is what Optuna's tools show, lower is better."""
+        self._close(
+            number, TrialState.COMPLETE, {"end": end.model_dump(exclude_none=True)}, [value]
+        )
+        self.history.put(
+            replace(self.history[number], state="finished", end=end, ended=time.time())
+        )
+
+    def fail(self, number: int, failure: Failure, end: End | None = None) -> None:
+        """Record a trial as failed, with its reason."""
+        attributes: Data = {"failure": asdict(failure)}
+        if end is not None:
+            attributes["end"] = end.model_dump(exclude_none=True)
+        self._close(number, TrialState.FAIL, attributes, None)
+        trial = replace(
+            self.history[number], state="failed", failure=failure, end=end, ended=time.time()
+        )
+        self.history.put(trial)
+
+    def forgive(self) -> int:
+        """Let failed trials run again where they are still wanted.
+
+        Returns:
+            How many there are.
+        """
+        failed = [
+            trial for trial in self.history if trial.failure and trial.failure.reason != INTERRUPTED
+        ]
+        for trial in failed:
+            assert trial.failure is not None
+            again = Failure(INTERRUPTED, f"to be retried; it had failed: {trial.failure.message}")
+            self._storage.set_trial_user_attr(self._ids[trial.number], "failure", asdict(again))
+            self.history.put(replace(trial, failure=again))
+        return len(failed)
+
+    def _close(
+        self, number: int, state: TrialState, attributes: Data, values: list[float] | None
+    ) -> None:
+        curve = [
+            point.model_dump(mode="json", exclude_none=True) for point in self.history[number].curve
+        ]
+        for key, value in {"curve": curve, **attributes}.items():
+            self._storage.set_trial_user_attr(self._ids[number], key, value)
+        self._storage.set_trial_state_values(self._ids[number], state, values)
+
+    def _known(self, name: str, distribution: BaseDistribution) -> BaseDistribution:
+        if isinstance(distribution, CategoricalDistribution):
+            return CategoricalDistribution(self._choices[name])
+        return distribution
+
+    def _widen(self, name: str, choices: Iterable[Any]) -> None:
+        """Let a categorical dimension take new choices, which Optuna itself refuses.
+
+        Optuna stores a choice by its index, so choices are only ever added at the end.
+        """
+        known = self._choices.setdefault(name, [])
+        new = [choice for choice in choices if choice not in known]
+        if not new:
+            return
+        known += new
+        wide = optuna.distributions.distribution_to_json(CategoricalDistribution(known))
+        rows = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = :study)"
+        with self._storage.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE trial_params SET distribution_json = :wide "
+                    f"WHERE param_name = :name AND {rows}"
+                ),
+                {"wide": wide, "name": name, "study": self._id},
+            )
+
+    def _load(self, frozen: FrozenTrial) -> Trial:
+        self._ids[frozen.number] = frozen._trial_id
+        for name, distribution in frozen.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                known = self._choices.setdefault(name, [])
+                known += [choice for choice in distribution.choices if choice not in known]
+        told = frozen.user_attrs
+        description = Description(told["config"], told["config_id"], told["inventory"])
+        purpose = Purpose(told["round"], told["phase"], told["edit"])
+        request = Request(
+            description, told["seed"], Budget(**told["budget"]), purpose, told["clock"]
+        )
+        return Trial(
+            number=frozen.number,
+            request=request,
+            state=_STATES[frozen.state],
+            facts=told["facts"],
+            curve=tuple(Eval.model_validate(point) for point in told.get("curve", ())),
+            end=End.model_validate(told["end"]) if "end" in told else None,
+            failure=Failure(**told["failure"]) if "failure" in told else None,
+            started=_unix(frozen.datetime_start),
+            ended=_unix(frozen.datetime_complete) if frozen.datetime_complete else None,
+        )
+
+
+def _connect(file: Path) -> RDBStorage:
+    storage = RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+    @event.listens_for(storage.engine, "connect")
+    def relax(connection: sqlite3.Connection, _: Any) -> None:
+        # with a write-ahead log this loses nothing when the process dies, and saves a disk flush
+        # per change
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    storage.engine.dispose()  # connections opened before the listener
+    return storage
+
+
+def _decision(value: str | Mapping[str, Any]) -> Decision:
+    told = json.loads(value) if isinstance(value, str) else value
+    return Decision(**told)
+
+
+def _unix(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0

@@ -1,0 +1,138 @@
+"""A study in a page: incumbent, rounds, counts, and the best trial by each objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.exploration import Exploration
+from search.gains import scores
+from search.history import Description, History, Trial
+from search.results import counts, incumbent_of, metrics, rerun
+from search.study import Study
+from spec import yaml
+from spec.config import Data
+from spec.errors import InputError
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study opened to look at.
+
+    Attributes:
+        exploration: As it was last run.
+        baseline: Where it started.
+        history: Trials and decisions.
+    """
+
+    exploration: Exploration
+    baseline: Description
+    history: History
+
+
+def open_study(folder: Path) -> Opened:
+    """Read a study's folder; a search may be writing it.
+
+    Raises:
+        InputError: When there is no study, or it has not begun.
+    """
+    file = folder / "study.db"
+    if not file.is_file():
+        raise InputError(
+            f"{folder} holds no study.db; give a study's folder, such as hp_searches/sweep"
+        )
+    study = Study.read(file)
+    try:
+        if "baseline" not in study.notes:
+            raise InputError(f"{folder}: the study has not begun; run its exploration first")
+        exploration = Exploration.model_validate(study.notes["exploration"])
+        return Opened(exploration, Description(**study.notes["baseline"]), study.history)
+    finally:
+        study.close()
+
+
+def incumbent_yaml(folder: Path) -> str:
+    """The incumbent's full config, as ``trainer.train`` reads it."""
+    opened = open_study(folder)
+    return yaml.dump(incumbent_of(opened.baseline, opened.history)[1])
+
+
+def summary(folder: Path) -> Data:
+    """The study's state as plain data."""
+    opened = open_study(folder)
+    history, objective = opened.history, opened.exploration.objective
+    config_id, _ = incumbent_of(opened.baseline, history)
+    own = [trial for trial in history if trial.config_id == config_id]
+    last = history.decisions[-1] if history.decisions else None
+    return {
+        "study": opened.exploration.study,
+        "trials": counts(history),
+        "rounds": len(history.accepted),
+        "decisions": [decision.words for decision in history.decisions],
+        "stop_reason": last.words if last is not None and last.kind == "stop" else None,
+        "incumbent": {"config_id": config_id, **metrics(own, objective)},
+        "best": {name: _best(history, opened.exploration, key) for name, key in _KEYS.items()},
+    }
+
+
+def summary_lines(told: Data) -> list[str]:
+    """The same for people."""
+    trials, own = told["trials"], told["incumbent"]
+    lines = [
+        f"study {told['study']}: "
+        + ", ".join(f"{count} {state}" for state, count in trials.items())
+    ]
+    lines += [f"  {words}" for words in told["decisions"]]
+    loss = (
+        "not measured"
+        if own["loss"] is None
+        else f"val_loss {own['loss']:.4f}, {own['params']:,} parameters"
+    )
+    lines.append(f"incumbent {own['config_id']}: {loss}")
+    for name, found in told["best"].items():
+        if found is not None:
+            lines.append(
+                f"best {name}: {found['value']:.6g} "
+                f"(trial {found['trial']}, config {found['config_id']})"
+            )
+    return lines
+
+
+def _best(
+    history: History, exploration: Exploration, key: Callable[[Trial, Exploration], float | None]
+) -> Any:
+    found = [
+        (value, t)
+        for t in history
+        if t.state == "finished" and (value := key(t, exploration)) is not None
+    ]
+    if not found:
+        return None
+    value, trial = min(found, key=lambda pair: (pair[0], pair[1].number))
+    return {
+        "value": value,
+        "trial": trial.number,
+        "config_id": trial.config_id,
+        "command": rerun(trial),
+    }
+
+
+def _seconds(trial: Trial, exploration: Exploration) -> float | None:
+    reached = scores(trial, exploration.objective).to_target
+    return None if reached is None or reached.censored else reached.seconds
+
+
+def _parameters(trial: Trial, exploration: Exploration) -> float | None:
+    value = trial.request.description.inventory.get("parameters", math.nan)
+    return None if math.isnan(value) else float(value)
+
+
+_KEYS: dict[str, Callable[[Trial, Exploration], float | None]] = {
+    "val_loss": lambda trial, exploration: scores(trial, exploration.objective).val_loss,
+    "val_bpb": lambda trial, exploration: scores(trial, exploration.objective).val_bpb,
+    "time_to_target": _seconds,
+    "parameters": _parameters,
+}

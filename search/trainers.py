@@ -1,0 +1,205 @@
+"""How a config becomes a command and its output becomes records, for our trainer or anybody's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from search.executors.base import Slot
+from search.history import Description, Request
+from search.strategies.base import Rejected
+from spec.config import Data
+from spec.errors import ConfigError, InputError, Problem
+from spec.family import Component, Family
+from spec.records import Reader
+
+
+class Describer(Protocol):
+    """Answers what configs are and cost; one long-lived process behind a memory."""
+
+    fingerprint: str | None
+    """The training data's fingerprint, once a config was described."""
+
+    def __call__(self, configs: Sequence[Data]) -> list[Description | Rejected]:
+        """Full form, id and inventory of each config, or why it is refused."""
+        ...
+
+    def remember(self, description: Description) -> None:
+        """Take a full form's description from the study instead of asking."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Trainer(Component):
+    """What the search needs to know of a trainer."""
+
+    preload: ClassVar[str | None] = None
+    """Module a fork server may import once for all trials."""
+
+    def describer(self) -> Describer:
+        """A fresh describer."""
+        raise NotImplementedError
+
+    def command(
+        self, request: Request, folder: Path, slot: Slot, checkpoints: str
+    ) -> tuple[str, ...]:
+        """The argv that trains ``folder/config.yaml`` into ``folder``."""
+        raise NotImplementedError
+
+    def reader(self, folder: Path) -> Reader:
+        """Reads the records of the trial in ``folder``."""
+        raise NotImplementedError
+
+
+trainers: Family[Trainer] = Family(
+    "trainer", "config and seed in, records out; one process per trial"
+)
+
+
+@trainers.variant("builtin")
+class Builtin(Trainer):
+    """Our own trainer."""
+
+    preload = "trainer.preload"
+
+    def describer(self) -> Describer:
+        """See ``Trainer.describer``."""
+        return PipedDescriber((sys.executable, "-m", "trainer.describe"))
+
+    def command(
+        self, request: Request, folder: Path, slot: Slot, checkpoints: str
+    ) -> tuple[str, ...]:
+        """See ``Trainer.command``."""
+        budget = request.budget
+        flags: dict[str, Any] = {
+            "--config": folder / "config.yaml",
+            "--out": folder,
+            "--seed": request.seed,
+            "--device": slot.device,
+            "--threads": slot.threads,
+            "--max-steps": budget.max_steps,
+            "--max-tokens": budget.max_tokens,
+            "--max-seconds": budget.max_seconds,
+            "--stop-at-loss": budget.stop_at_loss,
+            "--checkpoints": checkpoints,
+        }
+        given = [
+            word
+            for flag, value in flags.items()
+            if value is not None
+            for word in (flag, str(value))
+        ]
+        return (sys.executable, "-m", "trainer.train", *given)
+
+    def reader(self, folder: Path) -> Reader:
+        """See ``Trainer.reader``."""
+        return Reader(folder / "metrics.jsonl")
+
+
+class PipedDescriber:
+    """Talks to a describe process in JSON lines, once per distinct config."""
+
+    def __init__(self, command: tuple[str, ...]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[str] | None = None
+        self._known: dict[str, Description | Rejected] = {}
+        self.fingerprint: str | None = None
+
+    def __call__(self, configs: Sequence[Data]) -> list[Description | Rejected]:
+        """See ``Describer``."""
+        return [self._one(config) for config in configs]
+
+    def remember(self, description: Description) -> None:
+        """See ``Describer.remember``."""
+        self._known[_word(description.config)] = description
+
+    def _one(self, config: Data) -> Description | Rejected:
+        word = _word(config)
+        if word not in self._known:
+            self._known[word] = self._understand(self._ask(word))
+        return self._known[word]
+
+    def _understand(self, answer: Data) -> Description | Rejected:
+        if "error" in answer:
+            problems = [Problem(**problem) for problem in answer["error"]["problems"]]
+            more = f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""
+            return Rejected(f"{problems[0]}{more}")
+        self.fingerprint = answer.get("data", {}).get("fingerprint") or self.fingerprint
+        return Description(answer["config"], answer["id"], answer["inventory"])
+
+    def _ask(self, word: str) -> Data:
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(f'{{"config": {word}}}\n')
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise InputError(
+                f"{' '.join(self._command)} ended with status {process.wait()} "
+                "instead of describing a config; "
+                "what it said is above"
+            )
+        answer: Data = json.loads(line)
+        return answer
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            # a session of its own: Ctrl-C is for the orchestrator, which then closes the pipe
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,
+            )
+        return self._process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate()
+
+
+def _word(config: Data) -> str:
+    return json.dumps(config, sort_keys=True)
+
+
+Checkpoints = Literal["incumbent", "all", "none"]
+
+
+def describe_baseline(describer: Describer, baseline: Data, where: str) -> Description:
+    """The baseline's description.
+
+    Raises:
+        ConfigError: When the trainer refuses it, with the trainer's message.
+    """
+    (answer,) = describer([baseline])
+    if isinstance(answer, Rejected):
+        raise ConfigError([Problem("", f"the baseline is refused: {answer.message}", where)])
+    return answer

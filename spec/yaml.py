@@ -1,0 +1,168 @@
+"""One YAML 1.2 reader and writer for the whole project; errors carry file, line and column."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import Node
+from ruamel.yaml.representer import SafeRepresenter
+
+from spec.errors import ConfigError, InputError, Problem
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data and where each part of it was written.
+
+    Attributes:
+        data: Dicts, lists, strings, numbers, booleans and None.
+        file: The file it came from; None for data made in memory.
+        marks: For each path (as a tuple of keys and indices) its 1-based line and column.
+    """
+
+    data: Any
+    file: Path | None = None
+    marks: Mapping[tuple[str | int, ...], tuple[int, int]] | None = None
+
+    def place(self, loc: Sequence[str | int]) -> str:
+        """``file:line:column`` of a path or its nearest parent; empty for data in memory."""
+        if self.file is None:
+            return ""
+        marks = self.marks or {}
+        for end in range(len(loc), 0, -1):
+            mark = marks.get(tuple(loc[:end]))
+            if mark is not None:
+                return f"{self.file}:{mark[0]}:{mark[1]}"
+        return str(self.file)
+
+
+def read(file: Path | str) -> Document:
+    """Read a YAML 1.2 file.
+
+    Raises:
+        InputError: When the file is missing or cannot be read.
+        ConfigError: When it is not YAML, with line and column.
+    """
+    file = Path(file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; give the path of an existing YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read: {error}") from None
+    return parse(text, file)
+
+
+def parse(text: str, file: Path | None = None) -> Document:
+    """Read YAML 1.2 text; ``file`` is named in errors.
+
+    Raises:
+        ConfigError: When it is not YAML, or a key appears twice in one mapping.
+    """
+    try:
+        tree = YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        raise ConfigError([Problem("", _complaint(error), _position(file, error))]) from None
+    except (YAMLError, ValueError) as error:
+        raise ConfigError([Problem("", f"not YAML: {error}", str(file or ""))]) from None
+    marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
+    return Document(_plain(tree, (), marks), file, marks)
+
+
+def _complaint(error: MarkedYAMLError) -> str:
+    said = re.split(r"\n", str(error.problem or error.context or "not YAML"))[0]
+    return f"not YAML: {said}"
+
+
+def _position(file: Path | None, error: MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    name = str(file) if file else "line"
+    return f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+
+
+def _plain(
+    tree: Any, path: tuple[str | int, ...], marks: dict[tuple[str | int, ...], tuple[int, int]]
+) -> Any:
+    if isinstance(tree, CommentedMap):
+        out = {}
+        for key, value in tree.items():
+            here = (*path, key)
+            line, column = (
+                tree.lc.key(key) if key in (tree.lc.data or {}) else (tree.lc.line, tree.lc.col)
+            )
+            marks[here] = (line + 1, column + 1)
+            out[key] = _plain(value, here, marks)
+        return out
+    if isinstance(tree, CommentedSeq):
+        items = []
+        for index, value in enumerate(tree):
+            here = (*path, index)
+            line, column = tree.lc.item(index)
+            marks[here] = (line + 1, column + 1)
+            items.append(_plain(value, here, marks))
+        return items
+    if isinstance(tree, bool) or tree is None:
+        return tree
+    for plain in (int, float, str):
+        if isinstance(tree, plain):
+            return plain(tree)
+    return str(tree)
+
+
+# plain scalars that YAML 1.1 readers such as PyYAML take for something else than a string
+_MISREAD = re.compile(
+    r"(?i:y|n|yes|no|on|off)|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|0[0-7_]+|=|<<"
+)
+
+
+class _Representer(SafeRepresenter):
+    """Writes what YAML 1.1 and 1.2 read back alike; lists of scalars on one line."""
+
+    def represent_text(self, data: str) -> Node:
+        style = "'" if _MISREAD.fullmatch(data) else ("|" if "\n" in data else None)
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    def represent_number(self, data: float) -> Node:
+        if math.isnan(data):
+            text = ".nan"
+        elif math.isinf(data):
+            text = ".inf" if data > 0 else "-.inf"
+        else:
+            text = repr(data)
+            if "e" in text and "." not in text:
+                text = text.replace("e", ".0e")
+        return self.represent_scalar("tag:yaml.org,2002:float", text)
+
+    def represent_items(self, data: Sequence[Any]) -> Node:
+        leaf = not any(isinstance(item, dict | list | tuple) for item in data)
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=leaf)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Representer.add_representer(str, _Representer.represent_text)
+_Representer.add_representer(float, _Representer.represent_number)
+_Representer.add_representer(list, _Representer.represent_items)
+_Representer.add_representer(tuple, _Representer.represent_items)
+
+
+def dump(data: Any) -> str:
+    """Write plain data as YAML that 1.1 and 1.2 readers read alike, keys in their given order."""
+    writer = YAML(typ="safe", pure=True)
+    writer.Representer = _Representer
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # a stub says None
+    writer.width = 120
+    stream = io.StringIO()
+    writer.dump(data, stream)
+    return stream.getvalue()
