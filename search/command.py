@@ -186,19 +186,19 @@ def _close(
             soft_wrap=True,
         )
     console.print(f"{tally['finished']} trials finished, {tally['failed']} failed")
-    report = subprocess.run(
-        [sys.executable, "-m", "analysis.report", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if report.returncode:
-        console.print(
-            f"the report could not be made: {report.stderr.strip()}", style="red", markup=False
-        )
-    python = shlex.quote(sys.executable)
     console.print(f"results    {folder / 'results.yaml'}", soft_wrap=True)
-    console.print(f"report     {folder / 'report.html'}", soft_wrap=True)
-    console.print(
-        f"config     {python} -m search.show {shlex.quote(str(folder))} --config", soft_wrap=True
-    )
+    if exploration.report:
+        _draw_report(console, folder)
+    python = shlex.quote(sys.executable)
+    show = f"{python} -m search.show {shlex.quote(str(folder))} --config"
+    console.print(f"config     {show}", soft_wrap=True)
+
+
+def _draw_report(console: Console, folder: Path) -> None:
+    command = [sys.executable, "-m", "analysis.report", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        console.print("report     could not be made:", style="red")
+        console.print(done.stderr.strip(), markup=False)
+    else:
+        console.print(f"report     {folder / 'report.html'}", soft_wrap=True)

@@ -47,6 +47,8 @@ class Exploration(Config):
     """Where trials run."""
     checkpoints: Checkpoints = "incumbent"
     """Which trials keep a checkpoint."""
+    report: bool = True
+    """Whether to draw ``report.html`` at the end."""
 
     @field_validator("study")
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # scipy.stats takes half a second to import
 
 from search.history import Trial
 from search.objective import Objective
@@ -232,12 +232,12 @@ class Gain:
             return None
         if self.error == 0.0:
             return 0.0 if self.mean > margin else 1.0
-        return float(stats.t.sf((self.mean - margin) / self.error, self.freedom))
+        return float(stdtr(self.freedom, (margin - self.mean) / self.error))
 
     def _reach(self, confidence: float) -> float:
         if self.error is None:
             return 0.0
-        return float(stats.t.ppf(confidence, self.freedom)) * self.error
+        return float(stdtrit(self.freedom, confidence)) * self.error
 
 
 def compare(
@@ -265,5 +265,5 @@ def compare(
 
 def smallest_detectable(noise: Noise, seeds: int, alpha: float, power: float = 0.8) -> float:
     """The smallest true gain a one-sided test on so many paired seeds finds at this power."""
-    reach = stats.t.ppf(1.0 - alpha, noise.freedom) + stats.t.ppf(power, noise.freedom)
+    reach = stdtrit(noise.freedom, 1.0 - alpha) + stdtrit(noise.freedom, power)
     return float(reach) * noise.deviation * math.sqrt(2.0 / seeds)

@@ -111,7 +111,7 @@ def finished(study: Study, exploration: Exploration) -> str | None:
 
 def asked(exploration: Exploration) -> dict[str, Any]:
     """What of an exploration decides its outcome: everything but where it runs."""
-    return exploration.model_dump(mode="json", exclude={"executor"})
+    return exploration.model_dump(mode="json", exclude={"executor", "report"})
 
 
 def begin(

@@ -56,8 +56,10 @@ class Study:
         self._id = study_id
         self._ids: dict[int, int] = {}
         self._choices: dict[str, list[Any]] = {}
-        trials = [self._load(frozen) for frozen in storage.get_all_trials(study_id, deepcopy=False)]
         self.notes: dict[str, Any] = dict(storage.get_study_user_attrs(study_id))
+        trials = [self._load(frozen) for frozen in storage.get_all_trials(study_id, deepcopy=False)]
+        again = frozenset(self.notes.get("forgiven", ()))
+        trials = [_forgiven(trial) if trial.number in again else trial for trial in trials]
         decisions = (
             _decision(value)
             for key, value in sorted(self.notes.items())
@@ -155,7 +157,11 @@ class Study:
                 self._ids[number], point.step, point.val_loss
             )
         trial = self.history[number]
-        self.history.put(replace(trial, curve=trial.curve + points))
+        trial = replace(trial, curve=trial.curve + points)
+        if points:
+            curve = [point.model_dump(mode="json", exclude_none=True) for point in trial.curve]
+            self._storage.set_trial_user_attr(self._ids[number], "curve", curve)
+        self.history.put(trial)
 
     def finish(self, number: int, end: End, value: float) -> None:
         """Record a trial as measured; ``value`` is what Optuna's tools show, lower is better."""
@@ -184,22 +190,20 @@ class Study:
             How many there are.
         """
         failed = [
-            trial for trial in self.history if trial.failure and trial.failure.reason != INTERRUPTED
+            trial
+            for trial in self.history
+            if trial.failure is not None and trial.failure.reason != INTERRUPTED
         ]
+        # Optuna lets nobody change a trial that has ended, so this is a note beside it
+        self.note("forgiven", [*self.notes.get("forgiven", []), *(t.number for t in failed)])
         for trial in failed:
-            assert trial.failure is not None
-            again = Failure(INTERRUPTED, f"to be retried; it had failed: {trial.failure.message}")
-            self._storage.set_trial_user_attr(self._ids[trial.number], "failure", asdict(again))
-            self.history.put(replace(trial, failure=again))
+            self.history.put(_forgiven(trial))
         return len(failed)
 
     def _close(
         self, number: int, state: TrialState, attributes: Data, values: list[float] | None
     ) -> None:
-        curve = [
-            point.model_dump(mode="json", exclude_none=True) for point in self.history[number].curve
-        ]
-        for key, value in {"curve": curve, **attributes}.items():
+        for key, value in attributes.items():
             self._storage.set_trial_user_attr(self._ids[number], key, value)
         self._storage.set_trial_state_values(self._ids[number], state, values)
 
@@ -265,6 +269,12 @@ def _connect(file: Path) -> RDBStorage:
 
     storage.engine.dispose()  # connections opened before the listener
     return storage
+
+
+def _forgiven(trial: Trial) -> Trial:
+    return replace(
+        trial, failure=Failure(INTERRUPTED, f"to be retried; it had failed: {trial.failure}")
+    )
 
 
 def _decision(value: str | Mapping[str, Any]) -> Decision:

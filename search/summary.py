@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.exploration import Exploration
+from pydantic import BaseModel, ConfigDict
+
 from search.gains import scores
 from search.history import Description, History, Trial
+from search.objective import Budget, Objective
 from search.results import counts, incumbent_of, metrics, rerun
 from search.study import Study
 from spec import yaml
@@ -18,17 +20,30 @@ from spec.config import Data
 from spec.errors import InputError
 
 
+class Asked(BaseModel):
+    """What a study's last exploration asked, without the options of its trainer, strategy and executor.
+
+    Those may be somebody's own, which looking at a study must not need.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    study: str
+    objective: Objective
+    budget: Budget
+
+
 @dataclass(frozen=True)
 class Opened:
     """A study opened to look at.
 
     Attributes:
-        exploration: As it was last run.
+        exploration: As it was last run; parts that are not needed here are plain data.
         baseline: Where it started.
         history: Trials and decisions.
     """
 
-    exploration: Exploration
+    exploration: Asked
     baseline: Description
     history: History
 
@@ -48,7 +63,7 @@ def open_study(folder: Path) -> Opened:
     try:
         if "baseline" not in study.notes:
             raise InputError(f"{folder}: the study has not begun; run its exploration first")
-        exploration = Exploration.model_validate(study.notes["exploration"])
+        exploration = Asked.model_validate(study.notes["exploration"])
         return Opened(exploration, Description(**study.notes["baseline"]), study.history)
     finally:
         study.close()
@@ -101,13 +116,11 @@ def summary_lines(told: Data) -> list[str]:
     return lines
 
 
-def _best(
-    history: History, exploration: Exploration, key: Callable[[Trial, Exploration], float | None]
-) -> Any:
+def _best(history: History, asked: Asked, key: Callable[[Trial, Asked], float | None]) -> Any:
     found = [
         (value, t)
         for t in history
-        if t.state == "finished" and (value := key(t, exploration)) is not None
+        if t.state == "finished" and (value := key(t, asked)) is not None
     ]
     if not found:
         return None
@@ -120,19 +133,19 @@ def _best(
     }
 
 
-def _seconds(trial: Trial, exploration: Exploration) -> float | None:
-    reached = scores(trial, exploration.objective).to_target
+def _seconds(trial: Trial, asked: Asked) -> float | None:
+    reached = scores(trial, asked.objective).to_target
     return None if reached is None or reached.censored else reached.seconds
 
 
-def _parameters(trial: Trial, exploration: Exploration) -> float | None:
+def _parameters(trial: Trial, asked: Asked) -> float | None:
     value = trial.request.description.inventory.get("parameters", math.nan)
     return None if math.isnan(value) else float(value)
 
 
-_KEYS: dict[str, Callable[[Trial, Exploration], float | None]] = {
-    "val_loss": lambda trial, exploration: scores(trial, exploration.objective).val_loss,
-    "val_bpb": lambda trial, exploration: scores(trial, exploration.objective).val_bpb,
+_KEYS: dict[str, Callable[[Trial, Asked], float | None]] = {
+    "val_loss": lambda trial, asked: scores(trial, asked.objective).val_loss,
+    "val_bpb": lambda trial, asked: scores(trial, asked.objective).val_bpb,
     "time_to_target": _seconds,
     "parameters": _parameters,
 }

@@ -118,17 +118,17 @@ def _plain(
     return str(tree)
 
 
-# plain scalars that YAML 1.1 readers such as PyYAML take for something else than a string
-_MISREAD = re.compile(
-    r"(?i:y|n|yes|no|on|off)|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|0[0-7_]+|=|<<"
-)
+_PLAIN = re.compile(r"[A-Za-z_/]([\w ./+()-]*[\w./+)-])?", re.ASCII)
+"""Words every YAML reader takes for themselves, unless they are one of these:"""
+_MISREAD = re.compile(r"y|n|yes|no|on|off", re.IGNORECASE)  # booleans to YAML 1.1 (PyYAML)
 
 
 class _Representer(SafeRepresenter):
     """Writes what YAML 1.1 and 1.2 read back alike; lists of scalars on one line."""
 
     def represent_text(self, data: str) -> Node:
-        style = "'" if _MISREAD.fullmatch(data) else ("|" if "\n" in data else None)
+        plain = _PLAIN.fullmatch(data) and not _MISREAD.fullmatch(data)
+        style = "|" if "\n" in data else (None if plain else "'")
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def represent_number(self, data: float) -> Node:

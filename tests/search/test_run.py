@@ -1,0 +1,327 @@
+"""The command as a person uses it: real processes, real SQLite, toy trainers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from search.run import app
+from search.summary import open_study
+from spec import yaml
+from tests.search.toy import exploration
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def command(file, out, *more):
+    return [sys.executable, "-m", "tests.search.toy_run", str(file), "--out", str(out), *more]
+
+
+def run(file, out, *more, check=0):
+    """The command in this process, which saves its imports; what it starts is as real as ever."""
+    done = CliRunner().invoke(app, [str(file), "--out", str(out), *more])
+    assert done.exit_code == check, done.output
+    return done
+
+
+def start(file, out, *more):
+    return subprocess.Popen(
+        command(file, out, *more),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def decisions(folder):
+    """What was decided and why, without the numbers trials happened to get."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items() if key != "trials"}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    history = open_study(folder).history
+    return [(d.kind, d.words, d.config_id, plain(dict(d.detail))) for d in history.decisions]
+
+
+def measured(folder):
+    history = open_study(folder).history
+    done = [(t.config_id, t.seed) for t in history if t.state == "finished"]
+    assert len(done) == len(set(done)), "a trial was trained twice"
+    return set(done)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted search, for others to be compared with."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = run(exploration(folder), folder)
+    return folder, done
+
+
+def test_a_search_accepts_steps_and_says_what_was_gained(whole):
+    folder, done = whole
+    assert "accepted" in done.stdout
+    assert "val_loss" in done.stdout
+    results = yaml.read(folder / "toy" / "results.yaml").data
+    assert len(results["iterations"]) == 3
+    assert results["iterations"][0]["iter"] == -1
+    assert results["stop_reason"]
+    assert "report " not in done.stdout
+
+
+def test_the_report_is_drawn_at_the_end_also_for_a_trainer_it_does_not_know(tmp_path):
+    done = run(exploration(tmp_path, report=True), tmp_path, "--max-trials", "3")
+    assert (tmp_path / "toy" / "report.html").is_file(), done.output
+
+
+def test_a_finished_study_is_left_alone(whole):
+    folder, _ = whole
+    before = measured(folder / "toy")
+    again = run(folder / "toy.yaml", folder)
+    assert "nothing left to do" in again.stdout
+    assert measured(folder / "toy") == before
+
+
+def test_optuna_opens_the_study(whole):
+    folder, _ = whole
+    study = optuna.load_study(study_name="toy", storage=f"sqlite:///{folder}/toy/study.db")
+    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    assert {"width", "rate", "layers"} <= set(done[0].params)
+    assert done[0].intermediate_values[4] == pytest.approx(done[0].value)
+    assert study.best_trial.user_attrs["config_id"]
+
+
+def test_the_rerun_command_works_when_pasted(whole):
+    folder, _ = whole
+    results = yaml.read(folder / "toy" / "results.yaml").data
+    seed = results["iterations"][0]["seeds"][0]
+    metrics = folder / "toy" / "trials" / f"{seed['trial']:04d}" / "metrics.jsonl"
+    before = metrics.read_text()
+    metrics.unlink()
+    subprocess.run(["bash", "-c", seed["command"]], check=True, timeout=30)
+    assert metrics.read_text() == before
+
+
+def test_results_are_rebuilt_from_the_study(whole, tmp_path):
+    folder, _ = whole  # behaviours 31
+    file = folder / "toy" / "results.yaml"
+    whole_text = file.read_text()
+    file.write_text(whole_text[: len(whole_text) // 2])
+    run(folder / "toy.yaml", folder, "--set", "strategy.max_rounds=3", "--max-trials", "0")
+    rebuilt = yaml.read(file).data
+    assert rebuilt["iterations"] == yaml.parse(whole_text).data["iterations"]
+
+
+def test_show_tells_the_incumbent_and_its_config(whole):
+    folder, _ = whole
+    show = [sys.executable, "-m", "search.show", str(folder / "toy")]
+    # show itself must not need to know the trainer that made the study
+    told = subprocess.run([*show, "--json"], capture_output=True, text=True, cwd=ROOT, check=True)
+    summary = json.loads(told.stdout)
+    assert summary["incumbent"]["loss"] < 2.0
+    assert summary["trials"]["finished"] == len(measured(folder / "toy"))
+    config = subprocess.run(
+        [*show, "--config"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert yaml.parse(config.stdout).data["width"] >= 4
+
+
+@pytest.mark.parametrize("after", [0.4, 0.8, 1.3])
+def test_interrupted_and_resumed_equals_uninterrupted(whole, tmp_path, after):
+    file = exploration(tmp_path)
+    process = start(file, tmp_path)  # behaviours 16, 25
+    database = tmp_path / "toy" / "study.db"
+    wait_for(lambda: trials_in(database) >= 3, process)
+    time.sleep(after - 0.4)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode in (130, 0), said
+    assert not children_of(tmp_path)
+    run(file, tmp_path)
+    assert decisions(tmp_path / "toy") == decisions(whole[0] / "toy")
+    assert measured(tmp_path / "toy") == measured(whole[0] / "toy")
+
+
+def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
+    file = exploration(tmp_path)
+    for _ in range(3):  # behaviours 19, 25, 28
+        process = start(file, tmp_path)
+        seen = trials_in(tmp_path / "toy" / "study.db")
+        wait_for(lambda seen=seen: trials_in(tmp_path / "toy" / "study.db") >= seen + 4, process)
+        process.kill()
+        process.communicate(timeout=30)
+    run(file, tmp_path)
+    assert decisions(tmp_path / "toy") == decisions(whole[0] / "toy")
+    assert measured(tmp_path / "toy") == measured(whole[0] / "toy")
+    assert not [t for t in open_study(tmp_path / "toy").history if t.state == "running"]
+
+
+def test_a_second_orchestrator_is_refused_and_told_who_the_first_is(tmp_path):
+    file = exploration(tmp_path, baseline={"seconds": 0.5})  # behaviours 32
+    first = start(file, tmp_path)
+    wait_for(lambda: trials_in(tmp_path / "toy" / "study.db") >= 1, first)
+    refused = run(file, tmp_path, check=3)
+    assert str(first.pid) in refused.stderr
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=30)
+    assert first.returncode == 130
+    # the lock went with the process
+    run(file, tmp_path, "--max-trials", "0")
+
+
+def test_fresh_keeps_the_old_study_under_another_name(tmp_path):
+    file = exploration(tmp_path)
+    run(file, tmp_path, "--max-trials", "2")
+    run(file, tmp_path, "--fresh", "--max-trials", "3")
+    assert trials_in(tmp_path / "toy.1" / "study.db") == 2
+    assert trials_in(tmp_path / "toy" / "study.db") == 3
+
+
+def test_dry_run_lists_candidates_and_trains_nothing(tmp_path):
+    file = exploration(tmp_path, objective={"limits": {"parameters": 1500}})
+    told = run(file, tmp_path, "--dry-run").stdout
+    assert "rate x2" in told
+    assert "width +2" in told
+    assert "over the limit" in told
+    assert "trials" in told
+    assert not (tmp_path / "toy").exists()
+
+
+def test_a_failing_baseline_ends_with_its_own_words(tmp_path):
+    file = exploration(tmp_path, baseline={"mode": "crash"})  # behaviours 24
+    done = run(file, tmp_path, check=4)
+    assert "the baseline failed" in done.stderr
+    assert "this config always crashes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("nan", "diverged"),
+        ("oom", "out_of_memory_gpu"),
+        ("kill", "out_of_memory_host"),
+        ("garbage", "bad_record"),
+        ("silent", "crashed"),
+    ],
+)
+def test_a_failing_candidate_is_recorded_with_its_reason_and_the_search_goes_on(
+    tmp_path, mode, reason
+):
+    space = {
+        "mode": {"choices": ["fine", mode]},
+        "rate": {"scale": 2, "max": 4},
+    }  # behaviours 13, 14, 20
+    file = exploration(tmp_path, space=space, strategy={"kind": "greedy", "max_rounds": 1})
+    run(file, tmp_path)
+    failed = [t for t in open_study(tmp_path / "toy").history if t.state == "failed"]
+    assert [t.failure.reason for t in failed] == [reason]
+    results = yaml.read(tmp_path / "toy" / "results.yaml").data
+    assert results["failures"][0]["reason"] == reason
+    assert results["iterations"][1]["chosen"]["param"] == "rate"
+
+
+def test_a_full_disk_ends_the_search_at_once(tmp_path):
+    space = {"mode": {"choices": ["full"]}, "rate": {"scale": 2}}  # behaviours 15
+    done = run(exploration(tmp_path, space=space), tmp_path, check=4)
+    assert "disk" in done.stderr
+
+
+def test_five_quick_crashes_in_a_row_end_the_search(tmp_path):
+    space = {"rate": {"choices": [2.0, 3.0, 5.0, 6.0, 7.0, 8.0]}}  # behaviours 15
+    file = exploration(tmp_path, baseline={"mode": "crash above 1"}, space=space)
+    done = run(file, tmp_path, check=4)
+    assert "5 trials in a row died" in done.stderr
+    assert "this config always crashes" in done.stderr
+    assert len(open_study(tmp_path / "toy").history) < 10
+
+
+def test_a_trial_that_hangs_is_timed_out(tmp_path):
+    space = {"seconds": {"choices": [0.0, 30.0]}, "rate": {"scale": 2, "max": 4}}  # behaviours 22
+    executor = {"kind": "local", "workers": 2, "start": "spawn", "timeout": 2, "grace": 1}
+    file = exploration(
+        tmp_path, space=space, executor=executor, strategy={"kind": "greedy", "max_rounds": 1}
+    )
+    run(file, tmp_path)
+    failed = [t for t in open_study(tmp_path / "toy").history if t.state == "failed"]
+    assert [t.failure.reason for t in failed] == ["timed_out"]
+
+
+def test_failed_trials_run_again_only_when_asked(tmp_path):
+    space = {
+        "mode": {"choices": ["fine", "crash"]},
+        "rate": {"scale": 2, "max": 4},
+    }  # behaviours 27
+    file = exploration(tmp_path, space=space, seeds={"screen": 1, "max": 3, "confirm": 2})
+    run(file, tmp_path, "--max-trials", "6")
+    crashes = len([t for t in open_study(tmp_path / "toy").history if t.state == "failed"])
+    assert crashes == 1
+    run(file, tmp_path, "--max-trials", "1")
+    assert len([t for t in open_study(tmp_path / "toy").history if t.state == "failed"]) == crashes
+    run(file, tmp_path, "--max-trials", "2", "--retry-failed")
+    assert (
+        len([t for t in open_study(tmp_path / "toy").history if t.state == "failed"]) == crashes + 1
+    )
+
+
+def test_a_choice_added_to_a_running_study_keeps_its_measurements(tmp_path):
+    narrow = {
+        "rate": {"choices": [1.0, 2.0]},
+        "width": {"step": 2, "min": 2, "max": 6},
+    }  # behaviours 40
+    wide = {"rate": {"choices": [1.0, 2.0, 4.0]}, "width": {"step": 2, "min": 2, "max": 12}}
+    run(exploration(tmp_path, space=narrow), tmp_path)
+    before = measured(tmp_path / "toy")
+    run(exploration(tmp_path, space=wide, strategy={"kind": "greedy", "max_rounds": 4}), tmp_path)
+    assert before < measured(tmp_path / "toy")
+    study = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path}/toy/study.db")
+    assert {str(t.params["rate"]) for t in study.trials} == {"1.0", "2.0", "4.0"}
+
+
+def test_another_baseline_or_other_data_are_not_mixed_into_a_study(tmp_path):
+    run(exploration(tmp_path), tmp_path, "--max-trials", "1")
+    done = run(exploration(tmp_path, baseline={"width": 6}), tmp_path, check=2)
+    assert "another baseline" in done.stderr
+    assert "--fresh" in done.stderr
+
+
+def trials_in(database):
+    if not database.exists():
+        return 0
+    import sqlite3
+
+    connection = sqlite3.connect(database, timeout=30)
+    try:
+        return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
+    except sqlite3.OperationalError:  # not made yet
+        return 0
+    finally:
+        connection.close()
+
+
+def wait_for(condition, process, timeout=30.0):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def children_of(folder):
+    """Processes of trials below a folder that are still there."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "pid"]):
+        words = process.info["cmdline"] or []
+        if any(str(folder) in word for word in words) and process.pid != os.getpid():
+            found.append(words)
+    return found

@@ -1,0 +1,1 @@
+"""One process trains one trial."""

@@ -1,0 +1,1 @@
+"""The zoo of swappable model parts, one family per file or folder."""
