@@ -23,9 +23,8 @@ def point(space: Mapping[str, Rule], full: Data) -> dict[str, tuple[Any, BaseDis
     """Each dimension's value in a full form, with a distribution that holds it.
 
     A list under ``duplicate`` or ``drop`` counts its items; ``[:]`` is one dimension while all
-    layers agree and
-    is left out when they differ (its layers then show in dimensions of their own, if the space has
-    them).
+    layers agree and is left out when they differ (its layers then show in dimensions of their own,
+    if the space has them).
     """
     found: dict[str, tuple[Any, BaseDistribution]] = {}
     for text, rule in space.items():

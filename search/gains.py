@@ -39,11 +39,9 @@ def crossing(curve: Sequence[Eval], target: float, rule: str = "first") -> Cross
     """Where a curve of evaluations crosses ``target``; None for an empty curve.
 
     ``first`` takes the first evaluation at or below the target, ``sustained`` the first after which
-    the loss
-    never rises above it again. The crossing is interpolated linearly in the loss from the
-    evaluation before.
-    When the first evaluation is below the target already, its own time is an upper bound and is
-    what is given.
+    the loss never rises above it again. The crossing is interpolated linearly in the loss from the
+    evaluation before. When the first evaluation is below the target already, its own time is an
+    upper bound and is what is given.
     """
     if not curve:
         return None
@@ -109,9 +107,8 @@ def quality(trial: Trial, objective: Objective) -> float | None:
     """The number a search maximises: higher is better; None when the trial did not measure it.
 
     ``exp(-val_loss)`` or ``2**-val_bpb``, the geometric-mean probability of the next token or byte;
-    for
-    time-to-target ``-ln(seconds)``, so that a gain of 0.1 is about a tenth less time, and ``-inf``
-    when missed.
+    for time-to-target ``-ln(seconds)``, so that a gain of 0.1 is about a tenth less time, and
+    ``-inf`` when missed.
     """
     if trial.state != "finished":
         return None
@@ -136,8 +133,7 @@ class Noise:
             removed.
         freedom: Degrees of freedom of the estimate.
         paired: False when only repeats of single configs were at hand: the deviation then still
-            holds the
-            common effect of the seed, and is too large rather than too small.
+            holds the common effect of the seed, and is too large rather than too small.
     """
 
     deviation: float
@@ -149,8 +145,8 @@ def pooled_noise(table: Table) -> Noise | None:
     """Noise pooled over every config measured on several seeds; None when nothing was repeated.
 
     The residual of the additive model ``quality = config + seed`` fitted by least squares to the
-    incomplete
-    table: a two-way layout without interaction (Montgomery, Design and Analysis of Experiments, ch.
+    incomplete table: a two-way layout without interaction (Montgomery, Design and Analysis of
+    Experiments, ch.
         4).
     """
     cells = [
@@ -168,8 +164,7 @@ def quality_noise(table: Table, objective: Objective, level: float) -> Noise | N
     """Noise of quality around ``level``.
 
     Probabilities vary in proportion to their size, so they are pooled as logarithms (which is the
-    loss) and
-    scaled back to the level by the delta method; time-to-target is a logarithm already.
+    loss) and scaled back to the level by the delta method; time-to-target is a logarithm already.
     """
     if objective.gain == "time_to_target":
         return pooled_noise(table)
@@ -246,8 +241,7 @@ def compare(
     """The gain of one config over another from their qualities by seed; None without a common seed.
 
     A missed target (``-inf``) enters as a quality of the longest time seen on either side, doubled:
-    the
-    penalised average runtime PAR2 of Hutter et al., ParamILS, JAIR 2009. Two misses on one seed
+    the penalised average runtime PAR2 of Hutter et al., ParamILS, JAIR 2009. Two misses on one seed
     differ by zero.
     """
     common = sorted(candidate.keys() & incumbent.keys())

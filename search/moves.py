@@ -26,8 +26,7 @@ class Edit:
         op: ``set`` a value, ``duplicate`` a layer (the copy follows it), or ``drop`` one.
         value: The new value; with ``[:]`` in the path one per layer; None for duplicate and drop.
         move: The change in words relative to where it starts, such as ``+64``, ``x1.5`` or
-            ``layernorm``.
-            Path and move together name the same move in every round.
+            ``layernorm``. Path and move together name the same move in every round.
     """
 
     path: str

@@ -28,8 +28,7 @@ def derive(exploration: Exploration, baseline: Description, history: History) ->
     """The whole results file as plain data.
 
     ``iterations`` starts with the baseline as ``iter: -1``; each further entry is one round with
-    its candidates,
-    the chosen one (None when none was) and the config after it.
+    its candidates, the chosen one (None when none was) and the config after it.
     """
     objective = exploration.objective
     iterations = [_start(baseline, history, objective)]

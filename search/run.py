@@ -41,8 +41,8 @@ def run(
 ) -> None:
     """Search from a baseline, one significant step at a time.
 
-    Exit status: 0 finished or nothing left to do, 2 invalid input, 3 the study is in use,
-    4 the baseline failed or trials fail in a row, 130 interrupted (run again to go on).
+    Exit status: 0 finished or nothing left to do, 2 invalid input, 3 the study is in use, 4 the
+    baseline failed or trials fail in a row, 130 interrupted (run again to go on).
     """
     from search.command import Options, guarded, search
 

@@ -47,8 +47,8 @@ class Study:
     """One study in one file. Open with ``Study.open``; what it holds is ``history``.
 
     Every change is on disk when the call returns. A trial is an Optuna trial with its parameters,
-    intermediate
-    values and user attributes; decisions and notes are user attributes of the Optuna study.
+    intermediate values and user attributes; decisions and notes are user attributes of the Optuna
+    study.
     """
 
     def __init__(self, storage: RDBStorage, study_id: int) -> None:

@@ -21,9 +21,9 @@ from spec.errors import InputError
 
 
 class Asked(BaseModel):
-    """What a study's last exploration asked, without the options of its trainer, strategy and executor.
+    """What a study's last exploration asked, as far as looking at it needs.
 
-    Those may be somebody's own, which looking at a study must not need.
+    Trainer, strategy and executor stay plain data: they may be somebody's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

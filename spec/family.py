@@ -29,8 +29,7 @@ class Family(Generic[C]):
     """A slot and what can fill it.
 
     Use as the annotation of a config field, ``norm: Annotated[Norm, norms]``; ``{kind: rmsnorm}``
-    and the
-    bare string ``rmsnorm`` are the same thing.
+    and the bare string ``rmsnorm`` are the same thing.
 
     Args:
         name: The word for the slot, as in error messages.

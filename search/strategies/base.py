@@ -65,8 +65,7 @@ class Strategy(Component):
         """What to do next, from nothing but the problem and the history.
 
         Called again whenever a trial has ended or a decision was recorded; requests that the
-        history already
-        holds are not repeated.
+        history already holds are not repeated.
         """
         raise NotImplementedError
 

@@ -27,15 +27,11 @@ class Greedy(Strategy):
     """Take the one-step neighbour that buys most quality for its cost, while one is significant.
 
     Every candidate is compared with the incumbent on the same seeds, drawn anew each round. Which
-    candidate to
-    confirm is chosen freely on these; whether it is accepted rests only on seeds that played no
-    part in the
-    choice, by a one-sided t-test with the noise pooled over the study. The round's error ``alpha``
-    is divided
-    over everything tested there: half to the first attempt, half of the rest to the next, and
-    equally over the
-    looks of one attempt, so the chance of a false step in a round is at most ``alpha``
-    (Bonferroni).
+    candidate to confirm is chosen freely on these; whether it is accepted rests only on seeds that
+    played no part in the choice, by a one-sided t-test with the noise pooled over the study. The
+    round's error ``alpha`` is divided over everything tested there: half to the first attempt, half
+    of the rest to the next, and equally over the looks of one attempt, so the chance of a false
+    step in a round is at most ``alpha`` (Bonferroni).
     """
 
     max_rounds: Annotated[int, Field(ge=1)] | None = None
@@ -75,8 +71,7 @@ class _Round:
     """One round, reconstructed from the history at every call.
 
     ``measured`` grows phase by phase with what each phase asked for, so that every conclusion rests
-    on the same
-    trials whenever and in whatever order they came in.
+    on the same trials whenever and in whatever order they came in.
     """
 
     options: Greedy

@@ -158,9 +158,8 @@ def best_first(
     """Those significantly above their margin, in the order they deserve.
 
     Cheaper (or equal) and better ones first, by gain; then dearer ones, by the lower confidence
-    bound of gain
-    per cost; last those that are worse but cheap enough for the exchange rate, by what they give
-    up.
+    bound of gain per cost; last those that are worse but cheap enough for the exchange rate, by
+    what they give up.
     """
     clear = [
         standing
@@ -186,8 +185,8 @@ def contenders(
     """Those worth another seed: they may still win, and nobody has won yet.
 
     Half the places go to cheaper ones by gain, half to dearer ones by gain per cost; places one
-    side does not
-    need go to the other. Empty when one candidate is clear and no other can overtake it.
+    side does not need go to the other. Empty when one candidate is clear and no other can overtake
+    it.
     """
     alive = [
         standing

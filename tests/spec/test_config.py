@@ -81,9 +81,15 @@ def test_the_full_form_is_a_fixed_point(n_head, lr, norm):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("blocks:\n- n_haed: 3", "model.yaml:2:3: blocks[0].n_haed: unknown key 'n_haed'; did you mean 'n_head'?"),
-        ("blocks:\n- norm: rmss", "model.yaml:2:3: blocks[0].norm.kind: unknown norm 'rmss'; did you mean 'rms'?"),
-        ("blocks: [{norm: {kind: rms, epz: 1}}]", "blocks[0].norm.epz: unknown key 'epz'; did you mean 'eps'?"),
+        (
+            "blocks:\n- n_haed: 3",
+            "model.yaml:2:3: blocks[0].n_haed: unknown key 'n_haed'; did you mean 'n_head'?",
+        ),
+        (
+            "blocks:\n- norm: rmss",
+            "model.yaml:2:3: blocks[0].norm.kind: unknown norm 'rmss'; did you mean 'rms'?",
+        ),
+        ("blocks: [{norm: {kind: rms, epz: 1}}]", "unknown key 'epz'; did you mean 'eps'?"),
         ("lr: '3'", "model.yaml:1:1: lr: '3' (str) should be a number"),
         ("blocks: [{n_head: true}]", "n_head: True (bool) should be an integer"),
         ("blocks: [{n_head: 2.5}]", "n_head: 2.5 (float) should be an integer"),
@@ -91,7 +97,7 @@ def test_the_full_form_is_a_fixed_point(n_head, lr, norm):
         ("blocks: [{norm: {eps: 1}}]", "blocks[0].norm: a norm needs a kind"),
         ("blocks: [{norm: [rms]}]", "is no norm"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_names_place_path_value_rule_and_way_out(text, said):
     assert said in complaint(text)
 

@@ -14,10 +14,14 @@ values = st.recursive(
     | st.booleans()
     | st.integers(-(10**12), 10**12)
     | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Co", "Cn"]), max_size=12),
-    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text("abc", min_size=1), below, max_size=4),
+    | st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Co", "Cn"]), max_size=12
+    ),
+    lambda below: (
+        st.lists(below, max_size=4) | st.dictionaries(st.text("abc", min_size=1), below, max_size=4)
+    ),
     max_leaves=10,
-)  # fmt: skip
+)
 
 
 def test_scalars_keep_the_meaning_a_person_expects():
@@ -35,7 +39,10 @@ def test_what_is_written_reads_back_alike_here_and_in_pyyaml(value):
     assert pyyaml.safe_load(text) == {"value": value}
 
 
-@pytest.mark.parametrize("word", ["off", "no", "y", "2:30", "0123", "1e-4", "1_000", "null", "~", "", "=", "0x1f", "12:30:45", ".5", "1.", "+1", "2001-01-01", "true", ".nan"])  # fmt: skip
+WORDS = """off no y 2:30 0123 1e-4 1_000 null ~ = 0x1f 12:30:45 .5 1. +1 2001-01-01 true .nan"""
+
+
+@pytest.mark.parametrize("word", [*WORDS.split(), ""])
 def test_words_that_look_like_something_else_stay_words(word):
     text = yaml.dump([word, {"key": word}])
     assert yaml.parse(text).data == [word, {"key": word}]

@@ -1,6 +1,6 @@
 """A trainer of a few milliseconds: its loss is a formula of the config, with noise of the seed.
 
-python quadratic.py OUT SEED CONFIG_JSON STEPS. Imports next to nothing, so that a search of toys is quick.
+python quadratic.py OUT SEED CONFIG_JSON STEPS. Imports next to nothing, to be quick.
 """
 
 import json

@@ -1,0 +1,198 @@
+import math
+import random
+
+import pytest
+
+from search.history import History
+from search.objective import Objective, Seeds
+from search.simulation import Simulation
+from search.strategies.greedy import Greedy
+from tests.search.worlds import Bowl, problem
+
+
+def search(world, strategy=None, workers=1, **changes):
+    asked = problem(world, **changes)
+    simulation = Simulation(strategy or Greedy(), asked, world, workers)
+    stop = simulation.run()
+    return simulation.history, stop
+
+
+def told(history):
+    return [(d.kind, d.words, d.config_id) for d in history.decisions]
+
+
+def test_it_walks_to_the_optimum_and_says_what_it_could_have_seen():
+    history, stop = search(Bowl())
+    assert history.accepted[-1].config == {"a": 8, "b": 8, "c": 8}
+    assert "no significant neighbour" in stop.words
+    assert "80 % power" in stop.words
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_decisions_do_not_depend_on_the_order_of_completion(workers):
+    assert told(search(Bowl(), workers=workers)[0]) == told(search(Bowl())[0])
+
+
+def test_resuming_at_any_prefix_gives_the_same_decisions():
+    world = Bowl()
+    whole, _ = search(world)
+    asked = problem(world)
+    for cut in range(0, len(whole), 5):  # behaviours 25, 26
+        kept = [trial for trial in whole if trial.number < cut]
+        latest = max((t.request.purpose.round for t in kept), default=0)
+        history = History(kept, [d for d in whole.decisions if d.round < latest])
+        Simulation(Greedy(), asked, world, history=history).run()
+        assert told(history) == told(whole)
+        assert len(history) == len(whole)
+
+
+def test_proposing_changes_nothing_and_repeats_itself():
+    world = Bowl()
+    whole, _ = search(world)
+    asked = problem(world)
+    history = History([t for t in whole if t.number < 12])
+    first, again = (Greedy().propose(asked, history) for _ in range(2))
+    assert first == again
+    assert len(history) == 12
+
+
+def test_false_steps_stay_below_alpha_among_neighbours_of_no_effect():
+    # behaviours 3; the whole curve is in benchmarks/false_accepts.py
+    wrong, rounds = 0, 120
+    optimum = dict.fromkeys("abcdefg", 8.0)  # 14 neighbours
+    for number in range(rounds):
+        world = Bowl(optimum, slope=0.0, noise=0.02, salt=str(number))
+        asked = problem(world)
+        simulation = Simulation(Greedy(max_rounds=1), asked, world)
+        simulation.run()
+        wrong += bool(simulation.history.accepted)
+    assert wrong / rounds <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / rounds)
+
+
+def test_clear_steps_are_found_with_little_noise():
+    found = 0
+    for number in range(20):
+        history, _ = search(Bowl(slope=0.1, noise=0.01, salt=str(number)), Greedy(max_rounds=1))
+        found += bool(history.accepted)
+    assert found == 20
+
+
+def test_a_better_and_cheaper_neighbour_is_taken_before_a_better_and_dearer_one():
+    world = Bowl({"a": 1.0, "b": 64.0}, slope=0.05)  # behaviours 1
+    history, _ = search(world, Greedy(max_rounds=1))
+    (step,) = history.accepted
+    assert step.detail["chosen"] == "a /2"
+
+
+def test_a_worse_and_cheaper_neighbour_is_not_taken_by_default():
+    world = Bowl({"a": 4.0, "b": 4.0}, slope=0.01, noise=0.0005)
+    history, _ = search(world)
+    assert not history.accepted
+
+
+def test_shrinking_stays_below_the_rate_the_last_step_paid_and_never_goes_back():
+    world = Bowl({"a": 8.0, "b": 4.0}, noise=0.001)
+    world.loss = lambda c: 2.0 - 0.1 * min(math.log2(c["a"] / 4), 1) - 1e-4 * math.log2(c["b"])
+    assert [step.config["b"] for step in search(world)[0].accepted] == [4]
+    history, stop = search(world, Greedy(shrink=True))
+    assert len(history.accepted) >= 2, stop.words
+    assert history.accepted[-1].config["b"] < 4
+    ids = [step.config_id for step in history.accepted]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_cost_free_gain_has_no_infinite_efficiency_and_is_ranked_by_gain():
+    world = Bowl({"a": 8.0}, slope=0.05)  # behaviours 2
+    world.loss = lambda c: 2.0 - 0.02 * (c["x"] == 2) - 0.05 * (c["x"] == 3) - 0.001 * c["a"]
+    space = {"x": {"choices": [1, 2, 3]}, "a": {"scale": 2, "max": 16}}
+    history, _ = search(world, Greedy(max_rounds=1), baseline={"a": 4, "x": 1}, space=space)
+    assert history.accepted[0].detail["chosen"] == "x 3"
+    for candidate in history.accepted[0].detail["candidates"]:
+        assert math.isfinite(candidate.get("efficiency", 0.0))
+
+
+def test_the_incumbent_gets_its_confirmed_value_from_seeds_that_chose_nothing():
+    history, _ = search(Bowl(), Greedy(max_rounds=1))  # behaviours 4
+    step = history.accepted[0]
+    chosen = next(c for c in step.detail["candidates"] if c["key"] == step.detail["chosen"])
+    confirmed = step.detail["attempts"][-1]
+    assert not set(confirmed["seeds"]) & set(chosen["seeds"])
+    assert confirmed["p"] <= confirmed["alpha"] < 0.05
+
+
+def test_a_failed_seed_leaves_the_others_and_a_failed_candidate_leaves_the_round():
+    world = Bowl(failing={"b": 8}, slope=0.05)  # behaviours 7, 14
+    history, _ = search(world)
+    assert history.accepted[-1].config == {"a": 8, "b": 4, "c": 8}
+    failed = [c for c in history.accepted[0].detail["candidates"] if c.get("failures")]
+    assert [c["key"] for c in failed] == ["b x2"]
+    assert failed[0]["failures"][0]["reason"] == "diverged"
+
+
+def test_an_impossible_neighbour_is_rejected_with_the_trainers_words_and_never_trained():
+    world = Bowl(impossible={"b": 8})  # behaviours 42
+    history, _ = search(world)
+    rejected = [c for c in history.decisions[0].detail["candidates"] if c.get("rejected")]
+    assert "impossible" in rejected[0]["rejected"]
+    assert not [t for t in history if t.request.description.config["b"] == 8]
+
+
+def test_limits_are_kept_without_training():
+    world = Bowl()
+    history, _ = search(world, objective=Objective(limits={"parameters": 1500}))
+    assert max(t.request.description.inventory["parameters"] for t in history) <= 1500
+
+
+def test_an_exhausted_neighbourhood_ends_with_a_reason():
+    space = {"a": {"choices": [4]}}  # behaviours 41
+    _, stop = search(Bowl(), space=space)
+    assert "no neighbour left" in stop.words
+
+
+def test_the_incumbent_is_measured_again_when_the_budget_changes():
+    world = Bowl()  # behaviours 5
+    history, _ = search(world, Greedy(max_rounds=1))
+    asked = problem(world)
+    raised = type(asked)(
+        **{**vars(asked), "budget": asked.budget.model_copy(update={"max_steps": 9})}
+    )
+    before = len(history)
+    Simulation(Greedy(max_rounds=2), raised, world, history=history).run()
+    again = [t for t in history if t.number >= before]
+    assert {t.request.budget.max_steps for t in again} == {9}
+    assert again[0].config_id == history.accepted[0].config_id
+
+
+def test_without_repeats_it_says_that_the_noise_is_unknown():
+    _, stop = search(Bowl(slope=0.0), seeds=Seeds(max=1, confirm=0))
+    assert stop.kind == "stop"
+
+
+def test_names_and_the_scale_of_costs_change_no_decision():
+    plain = told(search(Bowl())[0])
+    world = Bowl()
+    describe = world._describe
+
+    def dearer(config):
+        described = describe(config)
+        return type(described)(
+            described.config,
+            described.config_id,
+            {"parameters": described.inventory["parameters"] * 1000},
+        )
+
+    world._describe = dearer
+    assert [(kind, config) for kind, _, config in told(search(world)[0])] == [
+        (kind, config) for kind, _, config in plain
+    ]
+
+
+def test_random_landscapes_never_end_worse_than_they_began():
+    rng = random.Random(5)
+    for number in range(15):
+        optimum = {key: 2.0 ** rng.randint(0, 6) for key in "abc"}
+        world = Bowl(optimum, slope=rng.uniform(0, 0.05), noise=0.01, salt=str(number))
+        history, _ = search(world)
+        start = world.loss(dict.fromkeys("abc", 4))
+        end = world.loss(history.accepted[-1].config) if history.accepted else start
+        assert end <= start + 0.01
