@@ -1,4 +1,4 @@
-"""How a config becomes a command and its output becomes records, for our trainer or anybody's."""
+"""Our own trainer as the search sees it."""
 
 from __future__ import annotations
 
@@ -8,65 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, Self
 
 from search.executors.base import Slot
 from search.history import Description, Request
 from search.strategies.base import Rejected
+from search.trainers.base import Describer, Trainer, trainers
 from spec.config import Data
-from spec.errors import ConfigError, InputError, Problem
-from spec.family import Component, Family
-from spec.records import Reader
-
-
-class Describer(Protocol):
-    """Answers what configs are and cost; one long-lived process behind a memory."""
-
-    fingerprint: str | None
-    """The training data's fingerprint, once a config was described."""
-
-    def __call__(self, configs: Sequence[Data]) -> list[Description | Rejected]:
-        """Full form, id and inventory of each config, or why it is refused."""
-        ...
-
-    def remember(self, description: Description) -> None:
-        """Take a full form's description from the study instead of asking."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class Trainer(Component):
-    """What the search needs to know of a trainer."""
-
-    preload: ClassVar[str | None] = None
-    """Module a fork server may import once for all trials."""
-
-    def describer(self) -> Describer:
-        """A fresh describer."""
-        raise NotImplementedError
-
-    def command(
-        self, request: Request, folder: Path, slot: Slot, checkpoints: str
-    ) -> tuple[str, ...]:
-        """The argv that trains ``folder/config.yaml`` into ``folder``."""
-        raise NotImplementedError
-
-    def reader(self, folder: Path) -> Reader:
-        """Reads the records of the trial in ``folder``."""
-        raise NotImplementedError
-
-
-trainers: Family[Trainer] = Family(
-    "trainer", "config and seed in, records out; one process per trial"
-)
+from spec.errors import InputError, Problem
 
 
 @trainers.variant("builtin")
@@ -103,10 +52,6 @@ class Builtin(Trainer):
             for word in (flag, str(value))
         ]
         return (sys.executable, "-m", "trainer.train", *given)
-
-    def reader(self, folder: Path) -> Reader:
-        """See ``Trainer.reader``."""
-        return Reader(folder / "metrics.jsonl")
 
 
 class PipedDescriber:
@@ -188,18 +133,3 @@ class PipedDescriber:
 
 def _word(config: Data) -> str:
     return json.dumps(config, sort_keys=True)
-
-
-Checkpoints = Literal["incumbent", "all", "none"]
-
-
-def describe_baseline(describer: Describer, baseline: Data, where: str) -> Description:
-    """The baseline's description.
-
-    Raises:
-        ConfigError: When the trainer refuses it, with the trainer's message.
-    """
-    (answer,) = describer([baseline])
-    if isinstance(answer, Rejected):
-        raise ConfigError([Problem("", f"the baseline is refused: {answer.message}", where)])
-    return answer

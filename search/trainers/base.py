@@ -1,0 +1,152 @@
+"""The contract of a trainer: a config becomes a command, and its output becomes records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from search.executors.base import Exit, Slot
+from search.history import Description, Request
+from search.objective import Budget, Seeds
+from search.strategies.base import Rejected
+from spec.config import Data, Fault
+from spec.errors import ConfigError, Problem
+from spec.family import Component, Family
+from spec.records import Reader, Record, RecordError
+
+Checkpoints = Literal["incumbent", "all", "none"]
+
+
+class Describer(Protocol):
+    """Answers what configs are and cost; one long-lived process behind a memory."""
+
+    fingerprint: str | None
+    """The training data's fingerprint, once a config was described."""
+
+    def __call__(self, configs: Sequence[Data]) -> list[Description | Rejected]:
+        """Full form, id and inventory of each config, or why it is refused."""
+        ...
+
+    def remember(self, description: Description) -> None:
+        """Take a full form's description from the study instead of asking."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class NothingRead(RecordError):
+    """A trial ended well, but what should have been read from it never came."""
+
+
+class Records(Protocol):
+    """What one trial reports, as it comes."""
+
+    @property
+    def over(self) -> bool:
+        """The trial has what it was run for, which its process cannot know: it may be ended."""
+        ...
+
+    def read(self) -> list[Record]:
+        """The records since the last call.
+
+        Raises:
+            RecordError: When what the trial wrote cannot be understood.
+        """
+        ...
+
+    def finish(self, ended: Exit) -> list[Record]:
+        """The last records, once no process of the trial is left.
+
+        Raises:
+            RecordError: As ``read``; ``NothingRead`` when there was nothing to understand.
+        """
+        ...
+
+
+class MetricsFile(Reader):
+    """The records of a trainer that writes our protocol itself."""
+
+    over = False
+
+    def finish(self, ended: Exit) -> list[Record]:
+        """See ``Records.finish``."""
+        return self.read()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a trial's command runs.
+
+    Attributes:
+        cwd: Its working directory.
+        env: Variables the trainer needs on top of the orchestrator's own and the slot's.
+        stop_file: What to touch when the trial shall end; None: it is sent SIGTERM.
+        facts: What a person needs to know to judge or repeat the trial; plain data.
+    """
+
+    cwd: Path = field(default_factory=Path.cwd)
+    env: Mapping[str, str] = field(default_factory=dict)
+    stop_file: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Trainer(Component):
+    """What the search needs to know of a trainer."""
+
+    preload: ClassVar[str | None] = None
+    """Module a fork server may import once for all trials."""
+
+    def faults(
+        self, baseline: Data, space: Sequence[str], budget: Budget, seeds: Seeds
+    ) -> Iterator[Fault]:
+        """What of an exploration this trainer cannot do, with the place inside the exploration."""
+        return iter(())
+
+    def describer(self) -> Describer:
+        """A fresh describer.
+
+        Raises:
+            InputError: When the trainer is not there.
+        """
+        raise NotImplementedError
+
+    def command(
+        self, request: Request, folder: Path, slot: Slot, checkpoints: str
+    ) -> tuple[str, ...]:
+        """The argv that trains ``folder/config.yaml`` into ``folder``."""
+        raise NotImplementedError
+
+    def surroundings(self, folder: Path, slot: Slot) -> Surroundings:
+        """Where the command of the trial in ``folder`` runs."""
+        return Surroundings()
+
+    def reader(self, request: Request, folder: Path) -> Records:
+        """Reads the records of the trial in ``folder``, which was launched just now."""
+        return MetricsFile(folder / "metrics.jsonl")
+
+
+trainers: Family[Trainer] = Family(
+    "trainer", "config and seed in, records out; one process per trial"
+)
+
+
+def describe_baseline(describer: Describer, baseline: Data, where: str) -> Description:
+    """The baseline's description.
+
+    Raises:
+        ConfigError: When the trainer refuses it, with the trainer's message.
+    """
+    (answer,) = describer([baseline])
+    if isinstance(answer, Rejected):
+        raise ConfigError([Problem("", f"the baseline is refused: {answer.message}", where)])
+    return answer
