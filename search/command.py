@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from sqlalchemy.exc import OperationalError
 
 from search.costs import COSTS
 from search.executors.base import Executor
@@ -63,6 +65,11 @@ def guarded(work: Callable[[], None]) -> int:
         return _complain(error_console, error, 3)
     except SearchFailed as error:
         return _complain(error_console, error, 4)
+    except (OSError, OperationalError) as error:
+        if not re.search(r"No space left|disk is full|quota exceeded", str(error)):
+            raise
+        message = f"the disk is full ({error}); free some space and run again"
+        return _complain(error_console, message, 4)
     except (Interrupted, KeyboardInterrupt):
         return _complain(error_console, "interrupted; run the same command again to go on", 130)
     return 0

@@ -171,8 +171,9 @@ class Loop:
         while True:
             ended = self.executor.wait(TICK)
             news = [self._read(number) for number in list(self._live)]
-            for exit_ in ended:
-                self._record(exit_)
+            # all are recorded before any is judged: the judgement may end the search
+            for trial, exit_, tail in [self._record(exit_) for exit_ in ended]:
+                self._judge(trial, exit_, tail)
             if ended or self._signals:
                 return
             if any(news):
@@ -195,7 +196,8 @@ class Loop:
 
     # -- recording ---------------------------------------------------------------------------------
 
-    def _record(self, exit_: Exit, interrupted: bool = False) -> None:
+    def _record(self, exit_: Exit, interrupted: bool = False) -> tuple[Trial, Exit, str]:
+        """Record how a trial ended; returns it with the end of its log."""
         live = self._live.pop(exit_.number)
         tail = read_tail(trial_folder(self.folder, exit_.number) / "output.log")
         failure = diagnose(exit_, tail, live.end)
@@ -217,7 +219,7 @@ class Loop:
             self.study.fail(exit_.number, failure, live.end)
         trial = self.study.history[exit_.number]
         self._discard_checkpoints(trial)
-        self._judge(trial, exit_, tail)
+        return trial, exit_, tail
 
     def _as_finished(self, number: int, live: _Live) -> Trial:
         trial = self.study.history[number]

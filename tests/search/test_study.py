@@ -1,0 +1,173 @@
+import math
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import optuna
+import pytest
+
+from search.dimensions import point
+from search.history import Decision, Description, Failure, Purpose, Request
+from search.objective import Budget
+from search.study import Study
+from spec.config import identity
+from spec.records import End, Eval
+from tests.search.worlds import Bowl, problem
+
+CONFIG = {"a": 4, "b": 4, "c": 4}
+
+
+def request(seed=1, clock="", **changes):
+    config = {**CONFIG, **changes}
+    description = Description(config, identity(config), {"parameters": 12})
+    return Request(
+        description, seed, Budget(max_steps=5), Purpose(0, "screen", {"path": "a"}), clock
+    )
+
+
+def parameters(asked):
+    return point(problem(Bowl()).space, asked.description.config)
+
+
+CURVE = (
+    Eval(step=1, tokens=10, train_seconds=0.5, val_loss=3.0),
+    Eval(step=2, tokens=20, train_seconds=1.0, val_loss=2.0, val_bpb=2.5),
+)
+
+
+@pytest.fixture
+def study(tmp_path):
+    opened = Study.open(tmp_path / "study.db", "s")
+    yield opened
+    opened.close()
+
+
+def fill(study):
+    """One trial of every state, and a decision of each kind."""
+    for seed, outcome in enumerate(("finished", "failed", "running", "infinite")):
+        trial = study.launch(
+            request(seed), parameters(request(seed)), {"command": ["x", str(seed)]}
+        )
+        study.add_facts(trial.number, {"slot": "cpu:0"})
+        study.report(trial.number, CURVE[:1])
+        study.report(trial.number, CURVE[1:])
+        if outcome == "finished":
+            study.finish(trial.number, End(status="completed"), 2.0)
+        if outcome == "infinite":
+            study.finish(trial.number, End(status="completed"), math.inf)
+        if outcome == "failed":
+            study.fail(trial.number, Failure("diverged", "no finite number", "nan"))
+    study.decide(Decision("accept", 0, "yes", CONFIG, "id", {"candidates": [], "x": math.inf}))
+    study.decide(Decision("stop", 1, "no"))
+    study.note("baseline", {"config_id": "id"})
+
+
+def test_what_is_opened_again_equals_what_was_held(study, tmp_path):
+    fill(study)
+    again = Study.read(tmp_path / "study.db")
+    assert list(map(untimed, again.history)) == list(map(untimed, study.history))
+    assert again.history.decisions == study.history.decisions
+    assert again.notes == study.notes
+    again.close()
+
+
+def untimed(trial):
+    assert trial.started > 0
+    return replace(trial, started=0.0, ended=None)
+
+
+def test_the_curve_of_a_running_trial_is_on_disk(study, tmp_path):
+    fill(study)
+    again = Study.read(tmp_path / "study.db")
+    assert again.history[2].state == "running"
+    assert again.history[2].curve == CURVE
+    again.close()
+
+
+def test_optunas_own_tools_read_it(study, tmp_path):
+    fill(study)
+    seen = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/study.db")
+    states = [trial.state.name for trial in seen.get_trials()]
+    assert states == ["COMPLETE", "FAIL", "RUNNING", "COMPLETE"]
+    assert seen.best_value == 2.0
+    assert seen.trials[0].params == CONFIG
+    assert seen.trials[0].intermediate_values == {1: 3.0, 2: 2.0}
+    assert seen.trials_dataframe()["params_a"].tolist() == [4, 4, 4, 4]
+    optuna.visualization.plot_optimization_history(seen)
+
+
+def test_a_choice_added_later_joins_the_old_ones(study):
+    # behaviours 40
+    for number, choices in enumerate((["x", "y"], ["y", "z"], ["w", "x", "y", "z"])):
+        kind = optuna.distributions.CategoricalDistribution(choices)
+        trial = study.launch(request(number), {"norm": (choices[0], kind)}, {})
+        study.finish(trial.number, End(status="completed"), 1.0)
+    seen = study._storage.get_all_trials(study._id)
+    assert [trial.params["norm"] for trial in seen] == ["x", "y", "w"]
+    assert {trial.distributions["norm"].choices for trial in seen} == {("x", "y", "z", "w")}
+
+
+def test_a_widened_range_keeps_the_old_trials(study):
+    for number, high in enumerate((8, 64)):
+        kind = optuna.distributions.IntDistribution(1, high)
+        trial = study.launch(request(number), {"a": (high, kind)}, {})
+        study.finish(trial.number, End(status="completed"), 1.0)
+    assert [t.params["a"] for t in study._storage.get_all_trials(study._id)] == [8, 64]
+
+
+def test_names_longer_than_255_bytes_work(study, tmp_path):
+    name = "model." + "ä" * 200  # behaviours 39
+    kind = optuna.distributions.FloatDistribution(0, 1)
+    trial = study.launch(request(), {name: (0.5, kind)}, {"command": ["x" * 5000]})
+    study.finish(trial.number, End(status="completed"), 1.0)
+    again = Study.read(tmp_path / "study.db")
+    assert again.history[0].facts["command"] == ["x" * 5000]
+    again.close()
+
+
+def test_readers_never_make_a_writer_fail(study, tmp_path):
+    # behaviours 47, 48: a dashboard that polls while the search writes
+    def look(_):
+        reader = Study.read(tmp_path / "study.db")
+        seen = len(reader.history)
+        reader.close()
+        return seen
+
+    with ThreadPoolExecutor(2) as pool:
+        looks = pool.map(look, range(12))
+        for seed in range(30):
+            trial = study.launch(request(seed), parameters(request(seed)), {})
+            study.report(trial.number, CURVE)
+            study.finish(trial.number, End(status="completed"), 2.0)
+        assert max(looks) <= 30
+    assert len(study.history) == 30
+
+
+def test_the_log_is_written_ahead(tmp_path, study):
+    fill(study)
+    assert (tmp_path / "study.db-wal").exists()
+
+
+def test_optuna_dashboard_opens_it(study, tmp_path):
+    fill(study)
+    code = (
+        "import sys, json, warnings; warnings.simplefilter('ignore')\n"
+        "from optuna_dashboard._app import create_app\n"
+        "from optuna.storages import RDBStorage\n"
+        "app = create_app(RDBStorage(sys.argv[1]))\n"
+        "said = []\n"
+        "env = dict(REQUEST_METHOD='GET', PATH_INFO=sys.argv[2], QUERY_STRING='after=0',\n"
+        "  SERVER_NAME='x', SERVER_PORT='1')\n"
+        "env['wsgi.url_scheme'] = 'http'\n"
+        "body = b''.join(app(env, lambda status, headers, *_: said.append(status)))\n"
+        "print(json.dumps([said[0], json.loads(body)]))\n"
+    )
+    address = f"sqlite:///{tmp_path}/study.db"
+    told = subprocess.run(
+        [sys.executable, "-c", code, address, "/api/studies/1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert "200 OK" in told.stdout
+    assert "diverged" in told.stdout
