@@ -54,6 +54,21 @@ def test_product_and_gradients_are_torchs(kernel, leading, n, m, bias: bool):
 
 
 @every_kernel
+def test_a_result_kept_in_half_precision_feeds_the_next_product(kernel):
+    def two_layers(x, first, second, *, keep_half):
+        return linear.linear(linear.linear(x, first, keep_half=keep_half).relu(), second)
+
+    inputs = torch.randn(5, 8), torch.randn(6, 8), torch.randn(3, 6)
+    expected = results(lambda *given: two_layers(*given, keep_half=False), *inputs)
+    linear.use(kernel)
+    agree(
+        results(lambda *given: two_layers(*given, keep_half=True), *inputs),
+        expected,
+        3 * TOLERANCE[kernel],
+    )
+
+
+@every_kernel
 def test_inputs_in_any_memory_order_are_fine(kernel):
     linear.use(kernel)
     x, weight = torch.randn(3, 5, 7).transpose(0, 1), torch.randn(7, 6).t()

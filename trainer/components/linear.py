@@ -32,6 +32,8 @@ class Kernel(StrEnum):
     """The same with float16."""
 
 
+_HALVES = {Kernel.BFLOAT16: torch.bfloat16, Kernel.FLOAT16: torch.float16}
+
 # A clear win only: a close race could end differently in the next process, and other kernels round
 # differently.
 _CLEAR_WIN = 1.25
@@ -56,39 +58,58 @@ def faster() -> Kernel:
     return _race()
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, keep_half: bool = False
+) -> Tensor:
     """``x @ weight.T + bias`` as ``torch.nn.functional.linear``, differentiable once.
 
     Args:
         x: (..., n_in).
         weight: (n_out, n_in).
         bias: (n_out,) or None.
+        keep_half: Whether the result of a half-precision kernel stays in it.
 
     Returns:
         (..., n_out).
     """
     if _kernel is not Kernel.TORCH and _eligible(x, weight):
-        if _kernel is not Kernel.ONEDNN:
-            return _Half.apply(x, weight, bias, _HALVES[_kernel])
-        if not torch.compiler.is_compiling():
+        half = _HALVES.get(_kernel)
+        if half is not None:
+            return _Half.apply(x, weight, bias, half, half if keep_half else torch.float32)
+        if x.dtype is torch.float32 and not torch.compiler.is_compiling():
             return _OneDNN.apply(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` with the fast product; weights are the caller's to initialise."""
+    """``nn.Linear`` with the fast product; weights are the caller's to initialise.
+
+    Args:
+        n_in: Width of the input.
+        n_out: Width of the output.
+        bias: Whether a learned vector is added.
+        keep_half: Whether the result of a half-precision kernel stays in it. Saves two conversions
+            where all that stands before the next product is elementwise.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, bias: bool = True, *, keep_half: bool = False
+    ) -> None:
+        super().__init__(n_in, n_out, bias)
+        self.keep_half = keep_half
 
     def reset_parameters(self) -> None:
         """Nothing: ``GPT.initialize`` fills every weight, and filling twice costs start-up."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias, keep_half=self.keep_half)
 
 
 def _eligible(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == "cpu"
-        and x.dtype is weight.dtype is torch.float32
+        and x.dtype in (torch.float32, _HALVES.get(_kernel))
+        and weight.dtype is torch.float32
         and not torch.is_autocast_enabled("cpu")
         and x.numel() > 0
     )
@@ -125,33 +146,34 @@ def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     return _product(x.t(), grad.t()).t()
 
 
-_HALVES = {Kernel.BFLOAT16: torch.bfloat16, Kernel.FLOAT16: torch.float16}
-
-
 class _Half(torch.autograd.Function):
-    """The three products of a dense layer in half precision; float32 goes in and comes out."""
+    """The three products of a dense layer in half precision; its weights are in float32."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, half: torch.dtype
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        half: torch.dtype,
+        result: torch.dtype,
     ) -> Tensor:
+        ctx.x_dtype = x.dtype
         x, weight = x.to(half), weight.to(half)
         ctx.save_for_backward(x, weight)
-        product = F.linear(x, weight).float()
-        return product if bias is None else product + bias
+        return F.linear(x, weight, None if bias is None else bias.to(half)).to(result)
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         half = grad.to(x.dtype)
         rows = half.reshape(-1, half.shape[-1])  # (N, n_out)
-        grad_x = (half @ weight).float() if needs_x else None
+        grad_x = (half @ weight).to(ctx.x_dtype) if needs_x else None
         grad_weight = (rows.t() @ x.reshape(-1, x.shape[-1])).float() if needs_weight else None
-        return grad_x, grad_weight, grad.flatten(0, -2).sum(0) if needs_bias else None, None
+        grad_bias = grad.flatten(0, -2).sum(0, dtype=torch.float32) if needs_bias else None
+        return grad_x, grad_weight, grad_bias, None, None
 
 
 def _race(rounds: int = 5) -> Kernel:

@@ -68,7 +68,7 @@ class SwiGLU(MLP):
 class _PlainMLP(nn.Module):
     def __init__(self, n_embd: int, hidden: int, bias: bool, activation: nn.Module) -> None:
         super().__init__()
-        self.up = Linear(n_embd, hidden, bias)
+        self.up = Linear(n_embd, hidden, bias, keep_half=True)
         self.activation = activation
         self.out = Linear(hidden, n_embd, bias)
 
@@ -79,8 +79,8 @@ class _PlainMLP(nn.Module):
 class _SwiGLU(nn.Module):
     def __init__(self, n_embd: int, hidden: int, bias: bool) -> None:
         super().__init__()
-        self.gate = Linear(n_embd, hidden, bias)
-        self.up = Linear(n_embd, hidden, bias)
+        self.gate = Linear(n_embd, hidden, bias, keep_half=True)
+        self.up = Linear(n_embd, hidden, bias, keep_half=True)
         self.out = Linear(hidden, n_embd, bias)
 
     def forward(self, x: Tensor) -> Tensor:

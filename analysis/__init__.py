@@ -1,0 +1,1 @@
+"""Reads finished or running studies and checkpoints."""
