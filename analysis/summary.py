@@ -44,10 +44,13 @@ def wanted(view: View) -> str:
     """Objective, limits, budget and strategy, in words."""
     asked = view.opened.exploration
     limits = [f"{name} at most {number(most, 6)}" for name, most in asked.objective.limits.items()]
-    budget = [
-        f"{name.replace('_', ' ')} {number(value, 6)}"
-        for name, value in asked.budget.model_dump(exclude_none=True).items()
-    ]
+    budget, total = (
+        [f"{name.replace('_', ' ')} {number(value, 6)}" for name, value in caps.items()]
+        for caps in (
+            asked.budget.model_dump(exclude_none=True, exclude={"total"}),
+            asked.budget.total.model_dump(exclude_none=True),
+        )
+    )
     target = asked.objective.target
     parts = [
         f"Objective: {view.quality.axis}",
@@ -56,8 +59,11 @@ def wanted(view: View) -> str:
         *limits,
     ]
     capped = f"Budget of a trial: {', '.join(budget) or 'as long as its config says'}."
+    whole = f" Budget of the study: {', '.join(total)}." if total else ""
     strategy = (asked.model_extra or {}).get("strategy") or {}
-    return f"{', '.join(filter(None, parts))}. {capped} Strategy: {strategy.get('kind', '–')}."
+    return (
+        f"{', '.join(filter(None, parts))}. {capped}{whole} Strategy: {strategy.get('kind', '–')}."
+    )
 
 
 def facts(view: View) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""What a search adds to its trials: wall time per trial beyond model build, training and evaluation.
+"""What a search adds to its trials: wall time beyond model build, training and evaluation.
 
 python -m benchmarks.overhead [--quick]
 """
@@ -43,7 +43,7 @@ def exploration(folder: Path, start: str, trials: int) -> Path:
 
 
 def search_seconds(folder: Path, start: str, trials: int) -> tuple[float, float]:
-    """Mean wall and train seconds per trial of a search, from the first launch to the last record."""
+    """Mean wall and train seconds per trial, from the first launch to the last record."""
     command = [sys.executable, "-m", "search.run", str(exploration(folder, start, trials))]
     subprocess.run(
         [*command, "--out", str(folder), "--max-trials", str(trials)],
@@ -98,7 +98,7 @@ def train_here(folder: Path, trials: int) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             Training(config, dataset, out, facts).run({})
         seconds.append(time.perf_counter() - started)
-    print(json.dumps(seconds[2:]))  # noqa: T201  # read by the parent; the first two warm up
+    print(json.dumps(seconds[2:]))  # read by the parent; the first two warm up
 
 
 def main() -> int:
@@ -124,7 +124,7 @@ def main() -> int:
     lines.append(f"model build, training and evaluation in a warm process: {core:.3f} s")
     lines.append(f"added by the search: {added:.3f} s per trial (bar: below {BAR} s)")
     text = "\n".join(lines)
-    print(text)  # noqa: T201  # the figure
+    print(text)  # the figure
     if not quick:
         RESULTS.mkdir(exist_ok=True)
         command = "python -m benchmarks.overhead"

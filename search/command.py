@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from search.costs import COSTS
+from search.costs import COSTS, size
 from search.executors.base import Executor
 from search.exploration import Exploration, load
 from search.history import Description
@@ -34,6 +34,7 @@ from search.session import (
 from search.strategies.base import Problem
 from search.study import Study
 from search.trainers import Describer, describe_baseline
+from search.trainers.environment import changes
 from spec.errors import InputError
 from spec.yaml import Document
 
@@ -119,6 +120,7 @@ def _search(
     elif reason := finished(study, exploration):
         console.print(f"nothing left to do: {reason}")
         return
+    _tell_changes(console, study)
     with exploration.trainer.describer() as describer:
         for trial in study.history:
             describer.remember(trial.request.description)
@@ -154,7 +156,7 @@ def _run(
     console.print(
         f"study {exploration.study} in {folder}: {len(slots)} {slots[0].device} workers, "
         f"{slots[0].threads} threads each; baseline {problem.baseline.config_id} "
-        f"with {problem.baseline.inventory.get('parameters', 0):,} parameters",
+        f"with {size(problem.baseline.inventory.get('parameters'))} parameters",
         soft_wrap=True,
     )
     try:
@@ -188,17 +190,23 @@ def _close(
         console.print(
             f"{steps} accepted step{'' if steps == 1 else 's'}: "
             f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}, "
-            f"parameters {before['params']:,} -> {after['params']:,}"
+            f"parameters {size(before['params'])} -> {size(after['params'])}"
             + ("" if cost.name == "parameters" else f"; paid in {cost.name}"),
             soft_wrap=True,
         )
     console.print(f"{tally['finished']} trials finished, {tally['failed']} failed")
+    _tell_changes(console, study)
     console.print(f"results    {folder / 'results.yaml'}", soft_wrap=True)
     if exploration.report:
         _draw_report(console, folder)
     python = shlex.quote(sys.executable)
     show = f"{python} -m search.show {shlex.quote(str(folder))} --config"
     console.print(f"config     {show}", soft_wrap=True)
+
+
+def _tell_changes(console: Console, study: Study) -> None:
+    for change in changes(study.history):
+        console.print(change, style="yellow", soft_wrap=True, markup=False)
 
 
 def _draw_report(console: Console, folder: Path) -> None:

@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from search.executors.base import ExecutorConfig, executors
 from search.executors.local import LocalConfig
+from search.ledger import Spending
 from search.moves import Space
 from search.objective import Budget, Objective, Seeds
 from search.strategies import strategies
 from search.strategies.base import Strategy
 from search.strategies.greedy import Greedy
 from search.trainers import Builtin, Checkpoints, Trainer, trainers
-from spec.config import Config, Data
+from spec.config import Config, Data, problems
 from spec.errors import ConfigError, InputError, Problem
 from spec.path import Path as DottedPath
 from spec.path import PathError
@@ -33,8 +34,8 @@ class Exploration(Config):
     """What trains a config."""
     baseline: dict[str, Any]
     """The config the search starts from: a mapping, or the path of a YAML file beside this one."""
-    budget: Budget = Budget()
-    """The cap on one trial, the same for all."""
+    budget: Spending = Spending()
+    """The cap on one trial, the same for all, and on the whole study."""
     objective: Objective = Objective()
     """What counts as better, what it is paid with, and limits."""
     space: Space
@@ -68,6 +69,21 @@ class Exploration(Config):
             DottedPath.parse(path)
         return space
 
+    @model_validator(mode="after")
+    def _trainer_can_do_it(self) -> Exploration:
+        asked = (self.baseline, list(self.space), self.trial_budget, self.seeds)
+        if faults := list(self.trainer.faults(*asked)):
+            raise problems(*faults)
+        return self
+
+    @property
+    def trial_budget(self) -> Budget:
+        """The cap on one trial, which may be the target."""
+        caps = self.budget.model_dump(exclude={"total"})
+        if self.objective.stop_at_target:
+            caps["stop_at_loss"] = self.objective.target
+        return Budget(**caps)
+
 
 def load(file: Path, changes: Iterable[str] = ()) -> tuple[Exploration, Document]:
     """Read an exploration file, put its baseline in place, and apply ``PATH=VALUE`` changes.
@@ -87,6 +103,10 @@ def load(file: Path, changes: Iterable[str] = ()) -> tuple[Exploration, Document
     data = {"study": file.stem, **document.data}
     if isinstance(data.get("baseline"), str):
         data["baseline"] = read(_beside(document, file.parent / data["baseline"])).data
+    trainer = data.get("trainer")
+    if isinstance(trainer, dict) and "command" in trainer:
+        cwd = Path(str(trainer.get("cwd", "."))).expanduser()
+        data["trainer"] = {**trainer, "cwd": str((file.parent / cwd).resolve())}
     for change in changes:
         data = _changed(data, change)
     changed = Document(data, document.file, document.marks)

@@ -94,8 +94,8 @@ def diagnose(process: Exit, log_tail: str, ended: End | None) -> Failure | None:
     lines = log_tail.splitlines()[-LAST_WORDS:]
     by_itself = _by_executor(process) or _by_record(ended)
     if by_itself:
-        return Failure(*by_itself, _telling(lines))
-    return _by_words(lines) or Failure(*_by_death(process), _telling(lines))
+        return Failure(*by_itself, telling(lines))
+    return _by_words(lines) or Failure(*_by_death(process), telling(lines))
 
 
 Verdict = tuple[Reason, str]
@@ -153,7 +153,7 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _telling(lines: Sequence[str]) -> str:
+def telling(lines: Sequence[str]) -> str:
     """The last line that looks like an exception, else the last line."""
     for line in reversed(lines):
         if _EXCEPTION.match(line):

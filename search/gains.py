@@ -140,6 +140,12 @@ class Noise:
     freedom: int
     paired: bool = True
 
+    def at(self, level: float, objective: Objective) -> Noise:
+        """Relative noise as noise of quality around ``level`` (the delta method)."""
+        if objective.gain == "time_to_target":
+            return self
+        return replace(self, deviation=self.deviation * level)
+
 
 def pooled_noise(table: Table) -> Noise | None:
     """Noise pooled over every config measured on several seeds; None when nothing was repeated.
@@ -160,11 +166,11 @@ def pooled_noise(table: Table) -> Noise | None:
     return paired or _residual(cells, with_seeds=False)
 
 
-def quality_noise(table: Table, objective: Objective, level: float) -> Noise | None:
-    """Noise of quality around ``level``.
+def relative_noise(table: Table, objective: Objective) -> Noise | None:
+    """Noise of quality in proportion to quality.
 
-    Probabilities vary in proportion to their size, so they are pooled as logarithms (which is the
-    loss) and scaled back to the level by the delta method; time-to-target is a logarithm already.
+    Probabilities vary in proportion to their size, so they are pooled as logarithms, which is the
+    loss; time-to-target is a logarithm already.
     """
     if objective.gain == "time_to_target":
         return pooled_noise(table)
@@ -172,8 +178,18 @@ def quality_noise(table: Table, objective: Objective, level: float) -> Noise | N
         config: {seed: math.log(value) for seed, value in row.items()}
         for config, row in table.items()
     }
-    noise = pooled_noise(logs)
-    return noise and replace(noise, deviation=noise.deviation * level)
+    return pooled_noise(logs)
+
+
+def combined(noises: Iterable[Noise | None]) -> Noise | None:
+    """One estimate from several, weighted by their freedom; paired ones, where there are any."""
+    known = [noise for noise in noises if noise is not None]
+    known = [noise for noise in known if noise.paired] or known
+    freedom = sum(noise.freedom for noise in known)
+    if not known:
+        return None
+    variance = math.fsum(noise.deviation**2 * noise.freedom for noise in known) / freedom
+    return Noise(math.sqrt(variance), freedom, known[0].paired)
 
 
 def _residual(cells: Sequence[tuple[str, int, float]], with_seeds: bool) -> Noise | None:

@@ -119,6 +119,11 @@ class Trial:
         """The seed."""
         return self.request.seed
 
+    @property
+    def inventory(self) -> Mapping[str, Any]:
+        """What describe said of the model, and what only the trial itself could tell."""
+        return {**self.facts.get("measured", {}), **self.request.description.inventory}
+
 
 @dataclass(frozen=True)
 class Decision:

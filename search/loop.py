@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,18 @@ from types import FrameType
 from typing import Protocol
 
 from search.dimensions import point
-from search.executors.base import Executor, Exit, Job, Slot
+from search.executors.base import Executor, Exit, Job, ProcessFacts, Slot
 from search.exploration import Exploration
 from search.failures import diagnose, read_tail
 from search.gains import quality, scores
 from search.history import INTERRUPTED, Decision, Failure, Request, Trial
+from search.ledger import Ledger
 from search.strategies.base import Problem, Run
 from search.study import Study
+from search.trainers import Launch, NothingRead, Records
 from spec import yaml
-from spec.records import End, Reader, RecordError
+from spec.config import Data
+from spec.records import End, Reader, Record, RecordError, Start
 
 QUICK_DEATH = 10.0
 """Seconds within which a crash counts as one that the next trial will meet too."""
@@ -56,9 +59,9 @@ class _Live:
     """A trial that runs now."""
 
     slot: Slot
-    reader: Reader
+    reader: Records
     end: End | None = None
-    bad_record: str = ""
+    unread: Failure | None = None
 
 
 @dataclass
@@ -106,7 +109,11 @@ class Loop:
                     if proposal.kind == "stop":
                         return proposal.words
                     continue
-                self._fill(proposal)
+                spent = Ledger.of(self.study.history).exceeded(self.exploration.budget.total)
+                if spent and not self._live:
+                    return self._spent(spent)
+                if not spent:
+                    self._fill(proposal)
                 self._tell(proposal.expected)
                 if not self._live:
                     return (
@@ -125,14 +132,18 @@ class Loop:
                 for number in self._live:
                     self.executor.stop(number, 0.0)
             for ended in self.executor.wait(TICK):
-                self._read(ended.number)
                 self._record(ended, interrupted=True)
 
     # -- starting ----------------------------------------------------------------------------------
 
     def _fill(self, proposal: Run) -> None:
         free = self.executor.free()
+        total = self.exploration.budget.total.trials
+        left = math.inf if total is None else total - len(self.study.history)
         for request, slot in zip(proposal.requests, free, strict=False):
+            if left <= 0:
+                return
+            left -= 1
             if self.max_trials is not None and self._launched >= self.max_trials:
                 return
             self._launch(request, slot)
@@ -147,22 +158,11 @@ class Loop:
         (folder / "config.yaml").write_text(yaml.dump(request.description.config), encoding="utf-8")
         trainer = self.exploration.trainer
         keep = "none" if self.exploration.checkpoints == "none" else "last"
-        command = trainer.command(request, folder, slot, keep)
-        process = self.executor.launch(Job(trial.number, command, folder, Path.cwd(), {}), slot)
-        facts = {
-            "command": list(command),
-            "cwd": str(Path.cwd()),
-            "slot": slot.name,
-            "device": slot.device,
-            "threads": slot.threads,
-            "process": {
-                "pid": process.pid,
-                "create_time": process.create_time,
-                "marker": process.marker,
-            },
-        }
-        self.study.add_facts(trial.number, facts)
-        self._live[trial.number] = _Live(slot, trainer.reader(folder))
+        launch = trainer.launch(request, folder, slot, keep)
+        job = Job(trial.number, launch.command, folder, launch.cwd, launch.env, launch.stop_file)
+        process = self.executor.launch(job, slot)
+        self.study.add_facts(trial.number, _facts(launch, slot, process))
+        self._live[trial.number] = _Live(slot, trainer.reader(request, folder))
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -181,28 +181,49 @@ class Loop:
 
     def _read(self, number: int) -> bool:
         live = self._live[number]
-        try:
-            records = live.reader.read()
-        except RecordError as error:
-            live.bad_record = str(error)
+        news = self._take(number, live.reader.read)
+        if live.unread is not None or live.reader.over:
             self.executor.stop(number)
+        return news
+
+    def _take(self, number: int, ask: Callable[[], list[Record]]) -> bool:
+        """Record what a trial reports; whether there was anything to show."""
+        live = self._live[number]
+        try:
+            records = ask()
+        except RecordError as error:
+            reason = "no_measurement" if isinstance(error, NothingRead) else "bad_record"
+            live.unread = Failure(reason, str(error))
             return True
         points = [record for record in records if record.event == "eval"]
         self.study.report(number, points)
         for record in records:
+            if record.event == "start":
+                self._learn(number, record)
             if record.event == "end":
                 live.end = record
         return bool(points)
+
+    def _learn(self, number: int, start: Start) -> None:
+        """Keep what a trial tells of its model that describe did not."""
+        known = self.study.history[number].request.description.inventory
+        told = start.inventory | {"parameters": start.parameters}
+        measured = {k: v for k, v in told.items() if k not in known and v is not None}
+        if measured or start.clock != "training":
+            facts = {"measured": measured, "clock": start.clock}
+            self.study.add_facts(number, facts)
 
     # -- recording ---------------------------------------------------------------------------------
 
     def _record(self, exit_: Exit, interrupted: bool = False) -> tuple[Trial, Exit, str]:
         """Record how a trial ended; returns it with the end of its log."""
-        live = self._live.pop(exit_.number)
+        live = self._live[exit_.number]
+        self._take(exit_.number, lambda: live.reader.finish(exit_))
+        del self._live[exit_.number]
         tail = read_tail(trial_folder(self.folder, exit_.number) / "output.log")
         failure = diagnose(exit_, tail, live.end)
-        if live.bad_record:
-            failure = Failure("bad_record", live.bad_record)
+        if live.unread is not None:
+            failure = live.unread
         elif interrupted and failure is not None:
             failure = Failure(INTERRUPTED, "ended with the search")
         elif (
@@ -287,6 +308,11 @@ class Loop:
                 trial_folder(self.folder, trial.number) / "checkpoints", ignore_errors=True
             )
 
+    def _spent(self, words: str) -> str:
+        """Stop for good, unless a later run raises the total."""
+        self._decide(Decision("stop", len(self.study.history.accepted), words))
+        return words
+
     def _tell(self, expected: int | None = None) -> None:
         if expected is not None:
             self._expected = expected
@@ -318,6 +344,24 @@ class Loop:
         if self._signals:
             self.stop_all()
             raise Interrupted
+
+
+def _facts(launch: Launch, slot: Slot, process: ProcessFacts) -> Data:
+    """What the study keeps of how a trial was started."""
+    return {
+        "command": list(launch.command),
+        "cwd": str(launch.cwd),
+        "env": dict(launch.env),
+        "environment": dict(launch.environment),
+        "slot": slot.name,
+        "device": slot.device,
+        "threads": slot.threads,
+        "process": {
+            "pid": process.pid,
+            "create_time": process.create_time,
+            "marker": process.marker,
+        },
+    }
 
 
 def trial_folder(folder: Path, number: int) -> Path:

@@ -23,14 +23,16 @@ class Edit:
 
     Attributes:
         path: Where; ``[*]`` is resolved, ``[:]`` means every layer at once.
-        op: ``set`` a value, ``duplicate`` a layer (the copy follows it), or ``drop`` one.
-        value: The new value; with ``[:]`` in the path one per layer; None for duplicate and drop.
+        op: ``set`` a value, ``duplicate`` a layer (the copy follows it), ``drop`` one, or make
+            ``several`` changes at once.
+        value: The new value; with ``[:]`` in the path one per layer; None for duplicate and drop;
+            for several a mapping of paths to values, see ``rebuilt``.
         move: The change in words relative to where it starts, such as ``+64``, ``x1.5`` or
             ``layernorm``. Path and move together name the same move in every round.
     """
 
     path: str
-    op: Literal["set", "duplicate", "drop"]
+    op: Literal["set", "duplicate", "drop", "several"]
     value: Any = None
     move: str = ""
 
@@ -40,6 +42,8 @@ class Edit:
         Raises:
             PathError: When the path leads nowhere.
         """
+        if self.op == "several":
+            return rebuilt(full, self.value)
         path = Path.parse(self.path)
         if self.op == "set":
             changed: Data = path.set(full, self.value)
@@ -96,14 +100,14 @@ class _Numeric(Rule):
     def edits(self, path: Path, full: Data) -> Iterator[Edit]:
         here = path.get(full)
         for move, change in self.moves():
-            there = self._changed(path, here, change)
+            there = self.moved(path, here, change)
             if there != here:
                 yield Edit(str(path), "set", there, move)
 
-    def _changed(self, path: Path, here: Any, change: Callable[[Number], Number]) -> Any:
+    def moved(self, path: Path, here: Any, change: Callable[[Number], Number]) -> Any:
         """The moved value; a value that would leave the range stays where it is."""
         if isinstance(here, list):
-            return [self._changed(path, item, change) for item in here]
+            return [self.moved(path, item, change) for item in here]
         if isinstance(here, bool) or not isinstance(here, int | float):
             raise InputError(
                 f"space.{path}: the value there is {here!r}, which {self.names[0]} cannot move; "
@@ -244,6 +248,53 @@ def neighbours(space: Mapping[str, Rule], full: Data) -> list[Edit]:
         for path in Path.parse(text).expand(full)
         for edit in rule.edits(path, full)
     ]
+
+
+def rebuilt(full: Data, changes: Mapping[str, Any]) -> Data:
+    """A copy of a full form with several changes made, one after the other.
+
+    A list of layers takes a whole number as its new length: its last item is repeated, or its end
+    cut off. A path that spans a list (``[*]`` or ``[:]``) takes one value per item. Keys that are not there
+    yet are made, as the options of a component just chosen are.
+
+    Raises:
+        PathError: When a path leads nowhere, or the number of values is not that of the items.
+    """
+    for text, value in changes.items():
+        path = Path.parse(text)
+        places = _places(path, full)
+        if not path.spans:
+            full = _placed(full, path, value)
+            continue
+        if len(value) != len(places):
+            raise InputError(f"{text}: {len(value)} values for {len(places)} items; give one each")
+        for place, one in zip(places, value, strict=True):
+            full = _placed(full, place, one)
+    return full
+
+
+def _placed(full: Data, path: Path, value: Any) -> Data:
+    holder = Path(path.steps[:-1]).get(full) if len(path.steps) > 1 else full
+    here = holder.get(path.steps[-1]) if isinstance(holder, Mapping) else None
+    layered = isinstance(here, list) and bool(here) and isinstance(here[0], Mapping)
+    if layered and isinstance(value, int):
+        value = [*here[:value], *[here[-1]] * (value - len(here))]
+    done: Data = path.put(full, value)
+    return done
+
+
+def _places(path: Path, full: Data) -> list[Path]:
+    """A path once per item of the lists it spans; its end need not exist yet."""
+    for depth, step in enumerate(path.steps):
+        if isinstance(step, Span):
+            before, after = path.steps[:depth], path.steps[depth + 1 :]
+            count = len(Path(before).get(full))
+            return [
+                place
+                for index in range(count)
+                for place in _places(Path((*before, index, *after)), full)
+            ]
+    return [path]
 
 
 def _clean(value: Number, like: Number) -> Number:

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from search.costs import COSTS
+from search.costs import COSTS, size
 from search.exploration import Exploration
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import Candidate, neighbourhood
@@ -27,8 +27,7 @@ def show_plan(console: Console, problem: Problem, exploration: Exploration) -> N
     table.add_column("parameters", justify="right")
     table.add_column(f"{cost.name} change", justify="right")
     table.add_column("rejected because", overflow="fold")
-    own = problem.baseline.inventory
-    table.add_row("(baseline)", f"{own.get('parameters', 0):,}", "", "")
+    table.add_row("(baseline)", size(problem.baseline.inventory.get("parameters")), "", "")
     for candidate in candidates:
         table.add_row(*_row(problem, candidate))
     console.print(table)
@@ -44,14 +43,10 @@ def _row(problem: Problem, candidate: Candidate) -> tuple[str, str, str, str]:
     if candidate.description is None:
         return candidate.edit.key, "", "", candidate.rejected
     cost = COSTS[problem.objective.cost]
-    change = "measured"
-    if cost.derived is not None:
-        before, after = (
-            cost.derived(d.inventory) for d in (problem.baseline, candidate.description)
-        )
-        change = f"{after - before:+,.6g}"
-    parameters = candidate.description.inventory.get("parameters", 0)
-    return candidate.edit.key, f"{parameters:,}", change, candidate.rejected
+    before, after = (cost.known(d.inventory) for d in (problem.baseline, candidate.description))
+    change = f"{after - before:+,.6g}" if before is not None and after is not None else "measured"
+    own = size(candidate.description.inventory.get("parameters"))
+    return candidate.edit.key, own, change, candidate.rejected
 
 
 def _estimate(

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from search.costs import size
 from search.gains import best
 from search.history import Decision, Description, History, Trial
 from search.results import counts, incumbent_of
@@ -91,10 +92,9 @@ class Progress:
         losses = [point.val_loss for t in own if (point := best(t.curve)) is not None]
         if not own or not losses:
             return f"incumbent {config_id}: being measured"
-        parameters = own[0].request.description.inventory.get("parameters", 0)
         return (
             f"incumbent {config_id}: val_loss {sum(losses) / len(losses):.4f} "
-            f"over {len(losses)} seeds, {parameters:,} parameters"
+            f"over {len(losses)} seeds, {size(own[0].inventory.get('parameters'))} parameters"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from search.exploration import Exploration
 from search.gains import best, scores
 from search.history import Decision, Description, History, Trial
+from search.ledger import Ledger
 from search.objective import Objective
 from spec import yaml
 from spec.config import Data
@@ -45,6 +46,7 @@ def derive(exploration: Exploration, baseline: Description, history: History) ->
         "stop_reason": last.words if last is not None and last.kind == "stop" else None,
         "incumbent": _incumbent(baseline, history, objective),
         "trials": counts(history),
+        "spent": Ledger.of(history).full(),
         "failures": [_failed(trial) for trial in history if trial.failure is not None],
     }
 
@@ -68,6 +70,8 @@ def incumbent_of(baseline: Description, history: History) -> tuple[str, Data]:
 def rerun(trial: Trial) -> str:
     """The command that runs a trial again, ready to paste into a shell."""
     command = shlex.join(trial.facts.get("command", ()))
+    if env := trial.facts.get("env"):
+        command = f"env {shlex.join(f'{name}={value}' for name, value in env.items())} {command}"
     return f"cd {shlex.quote(trial.facts['cwd'])} && {command}" if "cwd" in trial.facts else command
 
 
@@ -81,7 +85,7 @@ def metrics(trials: Iterable[Trial], objective: Objective) -> Data:
     return {
         "loss": -math.log(mean_score),
         "score": mean_score,
-        "params": done[0].request.description.inventory.get("parameters"),
+        "params": done[0].inventory.get("parameters"),
         "best_iter": max(seed["best_iter"] for seed in seeds),
         "peak_gpu_mb": _mean(seed["peak_gpu_mb"] for seed in seeds),
         "iter_latency_avg": _mean(seed["iter_latency_ms"] for seed in seeds),
@@ -171,7 +175,7 @@ def _candidate(
 ) -> Data:
     trials = [history[number] for number in told["trials"]]
     found = metrics(trials, objective)
-    own = told["inventory"].get("parameters")
+    own = found["params"]
     edit = told["edit"]
     return {
         "param": edit["path"],

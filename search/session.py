@@ -152,9 +152,6 @@ def problem_of(
     exploration: Exploration, baseline: Description, describer: Describer, executor: Executor | None
 ) -> Problem:
     """The exploration as strategies see it."""
-    budget = exploration.budget
-    if exploration.objective.stop_at_target:
-        budget = budget.model_copy(update={"stop_at_loss": exploration.objective.target})
     clock = ""
     if executor is not None and exploration.objective.timed:
         slot = executor.slots[0]
@@ -163,10 +160,11 @@ def problem_of(
         baseline,
         exploration.space,
         exploration.objective,
-        budget,
+        exploration.trial_budget,
         exploration.seeds,
         clock,
         describer,
+        1 if executor is None else len(executor.slots),
     )
 
 

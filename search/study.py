@@ -39,6 +39,9 @@ _STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 
+CURVE_EVERY = 2.0
+"""Least seconds between two writes of a running trial's whole curve; losses are always there."""
+
 Parameters = Mapping[str, tuple[Any, BaseDistribution]]
 """Dimension of the space -> the trial's value and Optuna's distribution for it."""
 
@@ -56,6 +59,7 @@ class Study:
         self._id = study_id
         self._ids: dict[int, int] = {}
         self._choices: dict[str, list[Any]] = {}
+        self._next_curve: dict[int, float] = {}
         self.notes: dict[str, Any] = dict(storage.get_study_user_attrs(study_id))
         trials = [self._load(frozen) for frozen in storage.get_all_trials(study_id, deepcopy=False)]
         again = frozenset(self.notes.get("forgiven", ()))
@@ -157,11 +161,16 @@ class Study:
                 self._ids[number], point.step, point.val_loss
             )
         trial = self.history[number]
-        trial = replace(trial, curve=trial.curve + points)
-        if points:
-            curve = [point.model_dump(mode="json", exclude_none=True) for point in trial.curve]
-            self._storage.set_trial_user_attr(self._ids[number], "curve", curve)
-        self.history.put(trial)
+        self.history.put(replace(trial, curve=trial.curve + points))
+        if points and time.monotonic() >= self._next_curve.get(number, 0.0):
+            self._write_curve(number)
+
+    def _write_curve(self, number: int) -> None:
+        curve = [
+            point.model_dump(mode="json", exclude_none=True) for point in self.history[number].curve
+        ]
+        self._storage.set_trial_user_attr(self._ids[number], "curve", curve)
+        self._next_curve[number] = time.monotonic() + CURVE_EVERY
 
     def finish(self, number: int, end: End, value: float) -> None:
         """Record a trial as measured; ``value`` is what Optuna's tools show, lower is better."""
@@ -203,6 +212,8 @@ class Study:
     def _close(
         self, number: int, state: TrialState, attributes: Data, values: list[float] | None
     ) -> None:
+        self._write_curve(number)
+        self._next_curve.pop(number)
         for key, value in attributes.items():
             self._storage.set_trial_user_attr(self._ids[number], key, value)
         self._storage.set_trial_state_values(self._ids[number], state, values)

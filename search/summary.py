@@ -10,9 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from search.costs import size
 from search.gains import scores
 from search.history import Description, History, Trial
-from search.objective import Budget, Objective
+from search.ledger import Ledger, Spending
+from search.objective import Objective
 from search.results import counts, incumbent_of, metrics, rerun
 from search.study import Study
 from spec import yaml
@@ -30,7 +32,7 @@ class Asked(BaseModel):
 
     study: str
     objective: Objective
-    budget: Budget
+    budget: Spending
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def summary(folder: Path) -> Data:
     return {
         "study": opened.exploration.study,
         "trials": counts(history),
+        "spent": Ledger.of(history).full(),
         "rounds": len(history.accepted),
         "decisions": [decision.words for decision in history.decisions],
         "stop_reason": last.words if last is not None and last.kind == "stop" else None,
@@ -104,7 +107,7 @@ def summary_lines(told: Data) -> list[str]:
     loss = (
         "not measured"
         if own["loss"] is None
-        else f"val_loss {own['loss']:.4f}, {own['params']:,} parameters"
+        else f"val_loss {own['loss']:.4f}, {size(own['params'])} parameters"
     )
     lines.append(f"incumbent {own['config_id']}: {loss}")
     for name, found in told["best"].items():
@@ -139,7 +142,7 @@ def _seconds(trial: Trial, asked: Asked) -> float | None:
 
 
 def _parameters(trial: Trial, asked: Asked) -> float | None:
-    value = trial.request.description.inventory.get("parameters", math.nan)
+    value = trial.inventory.get("parameters", math.nan)
     return None if math.isnan(value) else float(value)
 
 

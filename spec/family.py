@@ -13,9 +13,11 @@ from spec.errors import did_you_mean
 
 
 class Component(Config):
-    """The options of one variant. Every variant works with no options given."""
+    """The options of one variant. Every variant works with no options given, unless told by one."""
 
     kind: ClassVar[str] = ""
+    told_by: ClassVar[str] = ""
+    """A required option that tells the variant where no kind is written; empty for most."""
 
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
@@ -85,12 +87,20 @@ class Family(Generic[C]):
         if not isinstance(value, dict):
             refuse(value, f"{value!r} is no {self.name}: write a name or {{kind: name, ...}}")
         if "kind" not in value:
-            refuse(value, f"a {self.name} needs a kind{did_you_mean('', self)}")
+            value = {"kind": self._told(value), **value}
         options = {key: item for key, item in value.items() if key != "kind"}
         kind = value["kind"]
         if not isinstance(kind, str) or kind not in self._variants:
             refuse(kind, f"unknown {self.name} {kind!r}{did_you_mean(kind, self)}", "kind")
         return self._variants[kind].model_validate(options)
+
+    def _told(self, value: dict[str, Any]) -> str:
+        for kind, variant in self._variants.items():
+            if variant.told_by in value:
+                return kind
+        telling = [f"or {v.told_by}" for v in self._variants.values() if v.told_by]
+        way = " ".join(["a kind", *telling])
+        return refuse(value, f"a {self.name} needs {way}{did_you_mean('', self)}")
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -104,11 +114,13 @@ class Family(Generic[C]):
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> Any:
         options = []
+        bare = [kind for kind in self if not self._variants[kind].told_by]
         for kind in self:
             variant = dict(
                 handler.resolve_ref_schema(handler(self._variants[kind].__pydantic_core_schema__))
             )
             variant["properties"] = {"kind": {"const": kind}, **variant.get("properties", {})}
-            variant["required"] = ["kind", *variant.get("required", [])]
+            if kind in bare:
+                variant["required"] = ["kind", *variant.get("required", [])]
             options.append(variant)
-        return {"anyOf": [{"enum": list(self)}, *options], "description": self.contract}
+        return {"anyOf": [{"enum": bare}, *options], "description": self.contract}

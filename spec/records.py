@@ -30,6 +30,8 @@ class Start(_Record):
         seed: The trial's seed.
         threads: CPU threads of the process.
         kernel: Who multiplies matrices, where the trainer had a choice.
+        clock: What ``train_seconds`` counts: training alone, or with ``arrival`` everything since
+            the launch, for a trainer that tells no time.
     """
 
     event: Literal["start"] = "start"
@@ -41,6 +43,7 @@ class Start(_Record):
     seed: int | None = None
     threads: int | None = None
     kernel: str | None = None
+    clock: Literal["training", "arrival"] = "training"
 
 
 class Eval(_Record):

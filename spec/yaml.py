@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,29 @@ def parse(text: str, file: Path | None = None) -> Document:
     Raises:
         ConfigError: When it is not YAML, or a key appears twice in one mapping.
     """
+    return _document(_loaded(lambda yaml: yaml.load(text), file), file)
+
+
+def parse_all(text: str, file: Path | None = None) -> list[Document]:
+    """Read YAML 1.2 text of one or many documents.
+
+    Raises:
+        ConfigError: As ``parse``.
+    """
+    trees = _loaded(lambda yaml: list(yaml.load_all(text)), file)
+    return [_document(tree, file) for tree in trees]
+
+
+def _loaded(load: Callable[[YAML], Any], file: Path | None) -> Any:
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
+        return load(YAML(typ="rt", pure=True))
     except MarkedYAMLError as error:
         raise ConfigError([Problem("", _complaint(error), _position(file, error))]) from None
     except (YAMLError, ValueError) as error:
         raise ConfigError([Problem("", f"not YAML: {error}", str(file or ""))]) from None
+
+
+def _document(tree: Any, file: Path | None) -> Document:
     marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
     return Document(_plain(tree, (), marks), file, marks)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spec.records import End, Eval
+
+if TYPE_CHECKING:
+    from search.history import Trial
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,20 @@ class Cost:
     derived: Callable[[Mapping[str, Any]], float] | None = None
     measured: Callable[[tuple[Eval, ...], End | None], float | None] | None = None
 
+    def known(self, inventory: Mapping[str, Any]) -> float | None:
+        """The cost told by an inventory; None when it tells too little, or only training can."""
+        try:
+            return None if self.derived is None else self.derived(inventory)
+        except KeyError:  # a trainer that describes itself in part
+            return None
+
+    def of(self, trial: Trial) -> float | None:
+        """The cost as one finished trial told it, before training or by it."""
+        known = self.known(trial.inventory)
+        if known is not None or self.measured is None:
+            return known
+        return self.measured(trial.curve, trial.end)
+
     @property
     def known_before_training(self) -> bool:
         """Whether limits on it can be checked without training."""
@@ -35,6 +52,11 @@ class Cost:
 
 def _train_seconds(curve: tuple[Eval, ...], end: End | None) -> float | None:
     return curve[-1].train_seconds if curve else None
+
+
+def size(parameters: int | None) -> str:
+    """A model's size for people; that of a foreign trainer may have to be measured first."""
+    return "unmeasured" if parameters is None else f"{parameters:,}"
 
 
 COSTS: dict[str, Cost] = {

@@ -42,6 +42,7 @@ class Job:
         folder: The trial's folder; ``output.log`` in it receives stdout and stderr.
         cwd: Working directory.
         env: Variables on top of the orchestrator's own and the slot's.
+        stop_file: What asks the trial to end when it is touched; None: SIGTERM does.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Job:
     folder: Path
     cwd: Path
     env: Mapping[str, str]
+    stop_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Running:
             if self._ended:
                 return  # what it left is being killed
             self._cause = cause
-            self._tree.terminate()
+            self._ask_to_end()
         self._kill_at = min(self._kill_at, time.monotonic() + grace)
 
     def advance(self, grace: float) -> Exit | None:
@@ -106,6 +106,13 @@ class Running:
         if self._ended or now >= self._kill_at or self._handle.sentinel is None:
             return now + LOOK
         return self._watch.next_look() if self._kill_at == math.inf else self._kill_at
+
+    def _ask_to_end(self) -> None:
+        if self.job.stop_file is None:
+            self._tree.terminate()
+        else:
+            self.job.stop_file.parent.mkdir(parents=True, exist_ok=True)
+            self.job.stop_file.touch()
 
     def _poll(self, now: float) -> None:
         self._code = self._handle.poll()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.history import Decision, Description, History, Purpose, Request
-from search.moves import Rule
+from search.moves import Rule, neighbours
 from search.objective import Budget, Objective, Seeds
 from spec.config import Data
 from spec.family import Component, Family
@@ -19,7 +19,7 @@ class Rejected:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """What is searched: everything a strategy may know beside the history.
 
@@ -31,6 +31,7 @@ class Problem:
         seeds: How many seeds may be spent.
         clock: Where and how packed trials run now, when decisions rest on times; otherwise empty.
         describe: Full forms and costs of configs, in order; a pure function, cheap to repeat.
+        workers: Trials that may run at a time: so many requests are of use at once.
     """
 
     baseline: Description
@@ -40,6 +41,7 @@ class Problem:
     seeds: Seeds
     clock: str
     describe: Callable[[Sequence[Data]], list[Description | Rejected]]
+    workers: int = 1
 
     def request(self, description: Description, seed: int, purpose: Purpose) -> Request:
         """A trial of a config in this problem's setting."""
@@ -72,6 +74,14 @@ class Strategy(Component):
     def most_trials(self, problem: Problem, candidates: int) -> int:
         """An upper bound of the trials one decision takes with so many candidates."""
         raise NotImplementedError
+
+    def listing(self, problem: Problem) -> Iterator[Data]:
+        """What is known in advance to be tried, one mapping each: for ``--dry-run --json``.
+
+        The one-step changes of the baseline, unless a strategy knows better.
+        """
+        for edit in neighbours(problem.space, problem.baseline.config):
+            yield edit.to_dict()
 
 
 strategies: Family[Strategy] = Family(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Annotated
 
@@ -81,7 +81,6 @@ class _Round:
     measured: dict[str, dict[int, Trial]] = field(default_factory=dict)
 
     def propose(self) -> Proposal:
-        self._recall_earlier_rounds()
         waiting = self._collect(self._screening())
         if waiting is not None:
             return waiting
@@ -128,6 +127,22 @@ class _Round:
             if step.detail.get("rate") is not None
         ]
         return paid[-1] if paid else None
+
+    @cached_property
+    def earlier_noise(self) -> Noise | None:
+        """Relative noise as the last accepted step knew it, if it was measured as trials are now.
+
+        It holds all earlier rounds: each has seeds of its own, so their estimates simply add up.
+        """
+        last = self.history.accepted[-1].detail if self.history.accepted else {}
+        if not last.get("noise") or last.get("setting") != self.setting:
+            return None
+        return Noise(**last["noise"])
+
+    @property
+    def setting(self) -> str:
+        """Budget and clock of this round's trials."""
+        return self._request(None, 0, "").setting
 
     @property
     def confidence(self) -> float:
@@ -308,7 +323,7 @@ class _Round:
 
     def _detail(self, standings: Sequence[Standing], attempts: list[Data]) -> Data:
         confidence, objective = self.confidence, self.problem.objective
-        noise = self._bench().noise()
+        noise = self._bench().relative_noise()
         told = [tell(standing, objective, confidence) for standing in standings]
         told += [label(candidate) for candidate in self.candidates if candidate.rejected]
         return {
@@ -318,8 +333,8 @@ class _Round:
             },
             "candidates": told,
             "attempts": attempts,
-            "noise": noise
-            and {"deviation": noise.deviation, "freedom": noise.freedom, "paired": noise.paired},
+            "noise": noise and asdict(noise),
+            "setting": self.setting,
             "alpha": self.options.alpha,
         }
 
@@ -339,15 +354,6 @@ class _Round:
         edit = None if candidate is None else candidate.edit.to_dict()
         return self.problem.request(description, seed, Purpose(self.number, phase, edit))
 
-    def _recall_earlier_rounds(self) -> None:
-        setting = self._request(None, 0, "").setting
-        for trial in self.history:
-            if trial.request.purpose.round < self.number and trial.request.setting == setting:
-                self._learn(trial)
-
-    def _learn(self, trial: Trial) -> None:
-        self.measured.setdefault(trial.config_id, {})[trial.seed] = trial
-
     def _collect(self, asked: Iterable[Request]) -> Run | None:
         """Take in the trials of these requests; a Run while some are missing."""
         asked = list(asked)
@@ -357,11 +363,11 @@ class _Round:
         if missing or running:
             return Run(missing, len(missing) + running)
         for trial in trials:
-            self._learn(trial)
+            self.measured.setdefault(trial.config_id, {})[trial.seed] = trial
         return None
 
     def _bench(self) -> Bench:
-        return Bench(self.problem.objective, self.incumbent, self.measured)
+        return Bench(self.problem.objective, self.incumbent, self.measured, self.earlier_noise)
 
     def _numbers(self, description: Description) -> list[int]:
         return [trial.number for trial in self.measured.get(description.config_id, {}).values()]
@@ -381,10 +387,7 @@ class _Round:
     def _within_measured_limits(self, standing: Standing) -> Standing:
         """Reject a candidate whose measured cost turned out over a limit."""
         for name, limit in self.problem.objective.limits.items():
-            measure = COSTS[name].measured
-            if measure is None:
-                continue
-            values = [measure(trial.curve, trial.end) for trial in standing.trials.values()]
+            values = [COSTS[name].of(trial) for trial in standing.trials.values()]
             worst = max((value for value in values if value is not None), default=0.0)
             if worst > limit:
                 candidate = Candidate(

@@ -51,7 +51,7 @@ def neighbourhood(
 def over_limit(problem: Problem, description: Description) -> str:
     """Why a config may not be trained under the limits known before training; empty when it may."""
     for name, limit in problem.objective.limits.items():
-        derived = COSTS[name].derived
-        if derived is not None and derived(description.inventory) > limit:
-            return f"{name} {derived(description.inventory):,.6g} is over the limit {limit:,.6g}"
+        value = COSTS[name].known(description.inventory)
+        if value is not None and value > limit:
+            return f"{name} {value:,.6g} is over the limit {limit:,.6g}"
     return ""

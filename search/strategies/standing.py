@@ -7,8 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from search.costs import COSTS
-from search.gains import Gain, Noise, compare, pooled_noise, quality, quality_noise, scores
+from search.costs import COSTS, Cost
+from search.gains import (
+    Gain,
+    Noise,
+    combined,
+    compare,
+    pooled_noise,
+    quality,
+    relative_noise,
+    scores,
+)
 from search.history import Description, Trial
 from search.objective import Objective
 from search.strategies.neighbourhood import Candidate
@@ -84,22 +93,27 @@ class Bench:
         objective: What counts as better and what it is paid with.
         incumbent: Its config id and inventory.
         measured: Trials that may be used.
+        earlier: Relative noise known from trials that are not among them.
     """
 
     objective: Objective
     incumbent: Description
     measured: Measured
+    earlier: Noise | None = None
+
+    def relative_noise(self) -> Noise | None:
+        """Noise in proportion to quality, pooled over everything measured and known earlier."""
+        table = {config: self._qualities(row.values()) for config, row in self.measured.items()}
+        return combined((self.earlier, relative_noise(table, self.objective)))
 
     def noise(self) -> Noise | None:
-        """Noise of quality at the incumbent's level, pooled over everything measured."""
-        table = {config: self._qualities(row.values()) for config, row in self.measured.items()}
-        own = [
-            value
-            for value in table.get(self.incumbent.config_id, {}).values()
-            if math.isfinite(value)
-        ]
-        level = math.fsum(own) / len(own) if own else 1.0
-        return quality_noise(table, self.objective, level)
+        """The same as noise of quality, at the incumbent's level."""
+        noise = self.relative_noise()
+        own = self._qualities(self.measured.get(self.incumbent.config_id, {}).values()).values()
+        finite = [value for value in own if math.isfinite(value)]
+        return noise and noise.at(
+            math.fsum(finite) / len(finite) if finite else 1.0, self.objective
+        )
 
     def stand(self, candidate: Candidate, seeds: Iterable[int], noise: Noise | None) -> Standing:
         """Where a candidate stands on some seeds."""
@@ -124,10 +138,9 @@ class Bench:
         self, candidate: Description, ours: Mapping[int, Trial], theirs: Mapping[int, Trial]
     ) -> CostChange | None:
         cost = COSTS[self.objective.cost]
-        if cost.derived is not None:
-            return CostChange(
-                cost.derived(candidate.inventory) - cost.derived(self.incumbent.inventory), 0.0
-            )
+        before, after = _known(cost, self.incumbent, theirs), _known(cost, candidate, ours)
+        if before is not None and after is not None:
+            return CostChange(after - before, 0.0)
         sides = [
             {
                 seed: value
@@ -148,8 +161,13 @@ class Bench:
         return None if change is None else CostChange(change.mean, change.error or 0.0)
 
     def _measured_cost(self, trial: Trial) -> float | None:
-        measure = COSTS[self.objective.cost].measured
-        return measure(trial.curve, trial.end) if measure and trial.state == "finished" else None
+        return COSTS[self.objective.cost].of(trial) if trial.state == "finished" else None
+
+
+def _known(cost: Cost, config: Description, trials: Mapping[int, Trial]) -> float | None:
+    """A cost that does not vary: told by describe, or else by the first trial that could tell."""
+    inventories = [config.inventory, *(trial.inventory for trial in trials.values())]
+    return next((value for i in inventories if (value := cost.known(i)) is not None), None)
 
 
 def best_first(

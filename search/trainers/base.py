@@ -84,20 +84,22 @@ class MetricsFile(Reader):
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """Where a trial's command runs.
+class Launch:
+    """How a trial is started.
 
     Attributes:
+        command: The argv that trains it.
         cwd: Its working directory.
-        env: Variables the trainer needs on top of the orchestrator's own and the slot's.
+        env: Variables on top of the orchestrator's own that a person must set to run it again.
         stop_file: What to touch when the trial shall end; None: it is sent SIGTERM.
-        facts: What a person needs to know to judge or repeat the trial; plain data.
+        environment: What it runs, as plain data: commit, checksum, versions.
     """
 
+    command: tuple[str, ...]
     cwd: Path = field(default_factory=Path.cwd)
     env: Mapping[str, str] = field(default_factory=dict)
     stop_file: Path | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Trainer(Component):
@@ -120,15 +122,9 @@ class Trainer(Component):
         """
         raise NotImplementedError
 
-    def command(
-        self, request: Request, folder: Path, slot: Slot, checkpoints: str
-    ) -> tuple[str, ...]:
-        """The argv that trains ``folder/config.yaml`` into ``folder``."""
+    def launch(self, request: Request, folder: Path, slot: Slot, checkpoints: str) -> Launch:
+        """What trains ``folder/config.yaml`` into ``folder``."""
         raise NotImplementedError
-
-    def surroundings(self, folder: Path, slot: Slot) -> Surroundings:
-        """Where the command of the trial in ``folder`` runs."""
-        return Surroundings()
 
     def reader(self, request: Request, folder: Path) -> Records:
         """Reads the records of the trial in ``folder``, which was launched just now."""

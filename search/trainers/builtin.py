@@ -13,7 +13,7 @@ from typing import Any, Self
 from search.executors.base import Slot
 from search.history import Description, Request
 from search.strategies.base import Rejected
-from search.trainers.base import Describer, Trainer, trainers
+from search.trainers.base import Describer, Launch, Trainer, trainers
 from spec.config import Data
 from spec.errors import InputError, Problem
 
@@ -28,10 +28,8 @@ class Builtin(Trainer):
         """See ``Trainer.describer``."""
         return PipedDescriber((sys.executable, "-m", "trainer.describe"))
 
-    def command(
-        self, request: Request, folder: Path, slot: Slot, checkpoints: str
-    ) -> tuple[str, ...]:
-        """See ``Trainer.command``."""
+    def launch(self, request: Request, folder: Path, slot: Slot, checkpoints: str) -> Launch:
+        """See ``Trainer.launch``."""
         budget = request.budget
         flags: dict[str, Any] = {
             "--config": folder / "config.yaml",
@@ -51,7 +49,7 @@ class Builtin(Trainer):
             if value is not None
             for word in (flag, str(value))
         ]
-        return (sys.executable, "-m", "trainer.train", *given)
+        return Launch((sys.executable, "-m", "trainer.train", *given))
 
 
 class PipedDescriber:

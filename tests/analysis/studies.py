@@ -109,7 +109,7 @@ def grow(
     baseline = _describe(dict(asked.baseline))
     assert isinstance(baseline, Description)
     problem = Problem(
-        baseline, asked.space, asked.objective, asked.budget, asked.seeds, "", describe
+        baseline, asked.space, asked.objective, asked.trial_budget, asked.seeds, "", describe
     )
     while (room := most - len(study.history)) > 0:
         proposal = asked.strategy.propose(problem, study.history)

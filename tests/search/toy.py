@@ -11,10 +11,9 @@ from typing import Any
 from search.executors.base import Slot
 from search.history import Description, Request
 from search.strategies.base import Rejected
-from search.trainers import Trainer, trainers
+from search.trainers import Launch, Trainer, trainers
 from spec import yaml
 from spec.config import Config, Data, Seq, identity
-from spec.records import Reader
 
 SCRIPT = Path(__file__).parent.parent / "toys" / "quadratic.py"
 
@@ -70,24 +69,11 @@ class Toy(Trainer):
     def describer(self) -> ToyDescriber:
         return ToyDescriber()
 
-    def command(
-        self, request: Request, folder: Path, slot: Slot, checkpoints: str
-    ) -> tuple[str, ...]:
+    def launch(self, request: Request, folder: Path, slot: Slot, checkpoints: str) -> Launch:
         steps = min(self.steps, request.budget.max_steps or self.steps)
         config = json.dumps(request.description.config)
-        return (
-            sys.executable,
-            "-S",
-            "-E",
-            str(SCRIPT),
-            str(folder),
-            str(request.seed),
-            config,
-            str(steps),
-        )
-
-    def reader(self, folder: Path) -> Reader:
-        return Reader(folder / "metrics.jsonl")
+        script = (sys.executable, "-S", "-E", str(SCRIPT))
+        return Launch((*script, str(folder), str(request.seed), config, str(steps)))
 
 
 SPACE: Data = {

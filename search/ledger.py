@@ -1,0 +1,74 @@
+"""What a study has spent: trials, train seconds and accelerator seconds, failed ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from search.history import Trial
+from search.objective import Budget
+from spec.config import Config, Data
+
+
+class Total(Config):
+    """What a whole study may spend; failed, stopped and retried trials count, restarts add up."""
+
+    trials: Annotated[int, Field(ge=1)] | None = None
+    """Trials, running ones included."""
+    train_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of training, summed over trials."""
+    accelerator_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that trials held a GPU, summed over trials."""
+
+
+class Spending(Budget):
+    """The cap on one trial, and on the study as a whole."""
+
+    total: Total = Total()
+    """What the whole study may spend."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The account of a study.
+
+    Attributes:
+        trials: Trials launched.
+        train_seconds: Seconds of training, as far as the trials' last evaluations tell.
+        wall_seconds: Seconds trials occupied a worker, summed over ended trials.
+        accelerator_seconds: The same for trials on a GPU.
+        joules: None: no energy counter is read, and unknown is not zero.
+    """
+
+    trials: int
+    train_seconds: float
+    wall_seconds: float
+    accelerator_seconds: float
+    joules: float | None = None
+
+    @classmethod
+    def of(cls, trials: Iterable[Trial]) -> Ledger:
+        """Add up trials of every state."""
+        count, train, wall, accelerator = 0, 0.0, 0.0, 0.0
+        for trial in trials:
+            held = trial.ended - trial.started if trial.ended is not None else 0.0
+            count += 1
+            train += trial.curve[-1].train_seconds if trial.curve else 0.0
+            wall += held
+            accelerator += held if str(trial.facts.get("device", "")).startswith("cuda") else 0.0
+        return cls(count, train, wall, accelerator)
+
+    def exceeded(self, total: Total) -> str:
+        """Which total is spent, as a sentence; empty while none is."""
+        for name, limit in total.model_dump(exclude_none=True).items():
+            spent = getattr(self, name)
+            if spent >= limit:
+                return f"the budget is spent: {spent:,.6g} of {limit:,.6g} {name.replace('_', ' ')}"
+        return ""
+
+    def full(self) -> Data:
+        """The account as plain data."""
+        return vars(self).copy()

@@ -1,0 +1,101 @@
+"""Grid search: every combination, in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from search.moves import Edit
+from search.strategies.base import Problem, strategies
+from search.strategies.lattice import Lattice
+from search.strategies.sampling import Draw, Explored, Sampling, lattice_of, usable
+from search.strategies.sweeps import combinations
+from spec.config import Data
+from spec.errors import InputError
+
+MOST = 1_000_000
+"""A grid larger than this is not walked without a cap on the trials."""
+
+
+@strategies.variant("grid")
+class Grid(Sampling):
+    """Every combination of the values that the rules lead to; or those of a sweep file.
+
+    Combinations that are refused, over a limit, or the same model as an earlier one are passed
+    over.
+    """
+
+    trials: Annotated[int, Field(ge=2)] | None = None
+    """Trials in all; null: every combination."""
+    file: str | None = None
+    """A sweep file in the form of ReaLLMASIC's explorations; replaces the space."""
+
+    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+        """See ``Sampling.draw``."""
+        plan = _plan_of(explored.problem, self)
+        return next((drawn for drawn in plan if drawn.description.config_id not in taken), None)
+
+    def listing(self, problem: Problem) -> Iterator[Data]:
+        """See ``Strategy.listing``: every combination, before any is described."""
+        if self.file is not None:
+            yield from combinations(Path(self.file))
+            return
+        for edit in self._edits(problem):
+            yield {} if edit is None else edit.value
+
+    def _edits(self, problem: Problem) -> Iterator[Edit | None]:
+        """Every combination as a change of the baseline."""
+        if self.file is None:
+            lattice = lattice_of(problem)
+            size = math.prod(int(size) for size in lattice.sizes)
+            if size > MOST and self.trials is None:
+                raise InputError(
+                    f"strategy.grid: the space has {size:,} combinations; cap it with trials, take "
+                    "larger steps, or write [:] instead of [*] to move all layers at once"
+                )
+            yield from _walk(lattice)
+            return
+        for combination in combinations(Path(self.file)):
+            words = ", ".join(map(str, combination.values()))
+            yield Edit(", ".join(combination), "several", combination, f"= {words}")
+
+
+class _Plan:
+    """The combinations that can be trained, described as far as anybody has asked."""
+
+    def __init__(self, problem: Problem, grid: Grid) -> None:
+        self._known: list[Draw] = []
+        self._rest = self._draws(problem, grid)
+
+    def __iter__(self) -> Iterator[Draw]:
+        yield from self._known
+        while (drawn := next(self._rest, None)) is not None:
+            self._known.append(drawn)
+            yield drawn
+
+    def _draws(self, problem: Problem, grid: Grid) -> Iterator[Draw]:
+        for edit in grid._edits(problem):
+            drawn = usable(problem, edit, frozenset())
+            if drawn is not None:
+                yield drawn
+
+
+@lru_cache(maxsize=4)
+def _plan_of(problem: Problem, grid: Grid) -> _Plan:
+    return _Plan(problem, grid)
+
+
+def _walk(lattice: Lattice) -> Iterator[Edit | None]:
+    """Every point once: what has no effect stays at the baseline's value."""
+    for levels in product(*(range(size) for size in lattice.sizes)):
+        point = np.array(levels)
+        idle = ~lattice.active(point[None])[0]
+        if (point[idle] == lattice.start[idle]).all():
+            yield lattice.edit(point)

@@ -1,0 +1,15 @@
+"""Random search: what every other strategy has to beat."""
+
+from __future__ import annotations
+
+from search.strategies.base import strategies
+from search.strategies.sampling import Draw, Explored, Sampling, anywhere
+
+
+@strategies.variant("random")
+class Random(Sampling):
+    """Uniform over the values that the rules of the space lead to, within the limits."""
+
+    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+        """See ``Sampling.draw``."""
+        return anywhere(explored.problem, index, taken)

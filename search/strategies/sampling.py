@@ -1,0 +1,407 @@
+"""Searches that draw configs one after the other, then confirm the best on fresh seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from search.costs import COSTS
+from search.gains import quality
+from search.history import INTERRUPTED, Decision, Description, History, Purpose, Request, Trial
+from search.moves import Edit
+from search.strategies.base import Problem, Proposal, Run, Strategy
+from search.strategies.lattice import Lattice
+from search.strategies.neighbourhood import Candidate, over_limit
+from search.strategies.standing import Bench, Standing, tell
+from spec.config import Data
+
+CONFIRM = "confirm"
+"""The phase whose trials play no part in what is drawn or chosen."""
+TRIES = 1000
+"""Random points looked at for one that is new and within the limits, before a space is used up."""
+TOLD = 200
+"""Most configs that a decision tells in full, best first."""
+
+
+@lru_cache(maxsize=4)
+def lattice_of(problem: Problem) -> Lattice:
+    """The problem's space as a lattice, laid out once."""
+    return Lattice(problem.space, problem.baseline.config, problem.describe)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A config to try, and how it differs from the baseline."""
+
+    description: Description
+    edit: Edit | None
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What has been tried for the sake of looking: everything but confirming trials.
+
+    Attributes:
+        problem: What is searched.
+        history: Where the trials are from.
+        trials: Finished, failed and running trials in the problem's setting, by number.
+    """
+
+    problem: Problem
+    history: History
+    trials: Sequence[Trial]
+
+    @classmethod
+    def of(cls, problem: Problem, history: History) -> Explored:
+        """The trials of a history that count."""
+        found = [trial for trial in history if _counts(trial, problem)]
+        return cls(problem, history, sorted(found, key=lambda trial: trial.number))
+
+    @cached_property
+    def configs(self) -> dict[str, Description]:
+        """Config id -> config, in the order of their first trials."""
+        found: dict[str, Description] = {}
+        for trial in self.trials:
+            found.setdefault(trial.config_id, trial.request.description)
+        return found
+
+    @cached_property
+    def rows(self) -> dict[str, dict[int, Trial]]:
+        """Config id -> seed -> trial that has ended."""
+        rows: dict[str, dict[int, Trial]] = {}
+        for trial in self.trials:
+            if trial.state != "running":
+                rows.setdefault(trial.config_id, {})[trial.seed] = trial
+        return rows
+
+    @cached_property
+    def edits(self) -> Mapping[str, Data | None]:
+        """Config id -> how it was made."""
+        return {trial.config_id: trial.request.purpose.edit for trial in self.trials}
+
+    @cached_property
+    def qualities(self) -> dict[str, float]:
+        """Config id -> mean quality over its seeds; configs without a measurement are absent."""
+        found = {}
+        for config_id, row in self.rows.items():
+            own = [q for t in row.values() if (q := quality(t, self.problem.objective)) is not None]
+            if own:
+                found[config_id] = math.fsum(sorted(own)) / len(own)
+        return found
+
+    @property
+    def running(self) -> int:
+        """Trials under way."""
+        return sum(trial.state == "running" for trial in self.trials)
+
+
+def _counts(trial: Trial, problem: Problem) -> bool:
+    request = trial.request
+    if request.purpose.phase == CONFIRM or request.clock != problem.clock:
+        return False
+    if trial.failure is not None and trial.failure.reason == INTERRUPTED:
+        return False
+    return request.budget is problem.budget or request.budget == problem.budget
+
+
+class Sampling(Strategy):
+    """The course of every strategy that draws configs: explore, confirm the best, accept or stop.
+
+    The baseline is measured first. What is drawn next depends on the trials so far, and its chance
+    on the study's first seed and the number of configs so far alone, so a resumed search goes on
+    as if nothing had happened. All configs share their seeds. At the end the best ``finalists``
+    meet the incumbent on fresh seeds; the best of those better at ``alpha``, divided by their
+    number, is accepted.
+    """
+
+    trials: Annotated[int, Field(ge=2)] | None = 100
+    """Trials in all, those that confirm included; null: until the space is used up."""
+    finalists: Annotated[int, Field(ge=1)] = 2
+    """Configs that are confirmed: the winner and its runners-up."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Largest chance of accepting a config that is no better than the incumbent."""
+
+    def propose(self, problem: Problem, history: History) -> Proposal:
+        """See ``Strategy.propose``."""
+        return _Course(self, problem, history).propose()
+
+    def most_trials(self, problem: Problem, candidates: int) -> int:
+        """See ``Strategy.most_trials``."""
+        return self.trials or candidates * problem.seeds.screen + self.reserve(problem)
+
+    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+        """The config to try as number ``index``; None when there is none left.
+
+        Args:
+            explored: All trials that may be learnt from.
+            index: How many configs come before it.
+            taken: Ids of those configs; the drawn one is another.
+        """
+        raise NotImplementedError
+
+    def ranked(self, explored: Explored) -> list[str]:
+        """Ids of measured configs, best first: by their mean quality unless there is a model."""
+        found = explored.qualities
+        return sorted(found, key=lambda config_id: (-found[config_id], config_id))
+
+    def ending(self, explored: Explored) -> Data:
+        """What else the last decision should hold, plain data."""
+        return {}
+
+    def reserve(self, problem: Problem) -> int:
+        """Trials kept back for confirming."""
+        return problem.seeds.confirm * (self.finalists + 1)
+
+
+def chance(problem: Problem, index: int, attempt: int = 0) -> np.random.Generator:
+    """The randomness of one draw: the same in every life of a study."""
+    return np.random.default_rng([problem.seeds.first, index, attempt])
+
+
+def anywhere(
+    problem: Problem, index: int, taken: frozenset[str], alike: float = 0.0
+) -> Draw | None:
+    """A random config of the space that is new and keeps the limits; None when none was found."""
+    lattice, rng = lattice_of(problem), chance(problem, index, attempt=1)
+    for _ in range(TRIES):
+        drawn = usable(problem, lattice.edit(lattice.scattered(rng, 1, alike)[0]), taken)
+        if drawn is not None:
+            return drawn
+    return None
+
+
+def usable(problem: Problem, edit: Edit | None, taken: frozenset[str]) -> Draw | None:
+    """A change of the baseline as a draw, if it is valid, within the limits, and not taken."""
+    config = problem.baseline.config if edit is None else edit.apply(problem.baseline.config)
+    (answer,) = problem.describe([config])
+    if not isinstance(answer, Description) or answer.config_id in taken:
+        return None
+    return None if over_limit(problem, answer) else Draw(answer, edit)
+
+
+@dataclass
+class _Course:
+    """One look at the history."""
+
+    options: Sampling
+    problem: Problem
+    history: History
+
+    def propose(self) -> Proposal:
+        owed, left = self._unfinished(), self._left()
+        draws: list[Draw] = []
+        wanted = max(0, self.problem.workers - self.explored.running - len(owed))
+        used_up = False
+        while left > len(draws) * self._each and len(draws) * self._each < wanted:
+            drawn = self._draw(draws)
+            if drawn is None:
+                used_up = True
+                break
+            draws.append(drawn)
+        requests = owed + [
+            self._request(d, seed) for d in draws for seed in self._seeds(self._each)
+        ]
+        if requests or self.explored.running:
+            expected = min(left, 10**9) + self.explored.running
+            return Run(tuple(requests), max(expected, len(requests) + self.explored.running))
+        return self._end("the space is used up" if used_up else "all trials are spent, as asked")
+
+    # -- exploring ---------------------------------------------------------------------------------
+
+    @cached_property
+    def explored(self) -> Explored:
+        return Explored.of(self.problem, self.history)
+
+    @property
+    def _each(self) -> int:
+        """Seeds per config."""
+        return self.problem.seeds.screen
+
+    def _left(self) -> int:
+        """Trials that exploration may still ask for."""
+        if self.options.trials is None:
+            return 10**9
+        most = max(2, self.options.trials - self.options.reserve(self.problem))
+        return max(0, most - len(self.explored.trials) - len(self._unfinished()))
+
+    def _unfinished(self) -> list[Request]:
+        """Seeds still owed to configs that were begun."""
+        seeds, owed = self._seeds(self._each), []
+        if self._each == 1:
+            return []
+        for config_id, description in self.explored.configs.items():
+            for seed in seeds:
+                edit = self.explored.edits[config_id]
+                request = self.problem.request(
+                    description, seed, Purpose(self._round, "explore", edit)
+                )
+                if self.history.pending(request):
+                    owed.append(request)
+        return owed
+
+    def _draw(self, before: Sequence[Draw]) -> Draw | None:
+        taken = {*self.explored.configs, *(draw.description.config_id for draw in before)}
+        if self.problem.baseline.config_id not in taken:
+            return Draw(self.problem.baseline, None)
+        return self.options.draw(self.explored, len(taken), frozenset(taken))
+
+    def _request(self, drawn: Draw, seed: int, phase: str = "explore") -> Request:
+        edit = None if drawn.edit is None else drawn.edit.to_dict()
+        return self.problem.request(drawn.description, seed, Purpose(self._round, phase, edit))
+
+    def _seeds(self, count: int) -> range:
+        return range(self.problem.seeds.first, self.problem.seeds.first + count)
+
+    # -- ending ------------------------------------------------------------------------------------
+
+    @property
+    def _round(self) -> int:
+        return len(self.history.accepted)
+
+    @cached_property
+    def incumbent(self) -> Description:
+        accepted = self.history.accepted
+        if not accepted:
+            return self.problem.baseline
+        config = accepted[-1].config
+        assert config is not None
+        (description,) = self.problem.describe([config])
+        assert isinstance(description, Description)
+        return description
+
+    def _end(self, reason: str) -> Proposal:
+        """Confirm the best and accept one, or stop."""
+        decisions = self.history.decisions
+        count = len(self.explored.trials)
+        if decisions and decisions[-1].detail.get("explored") == count:
+            words = f"stopped after {len(self.history)} trials: {reason}"
+            return Decision("stop", self._round, words, detail=self.options.ending(self.explored))
+        finalists = self._finalists()
+        if not finalists:
+            return self._stop(f"no config was found to be better: {reason}", [], [])
+        fresh = self._fresh()
+        asked = [
+            self._request(drawn, seed, CONFIRM)
+            for drawn in (*finalists, Draw(self.incumbent, None))
+            for seed in fresh
+        ]
+        missing = tuple(request for request in asked if self.history.pending(request))
+        found = [trial for request in asked if (trial := self.history.find(request)) is not None]
+        running = sum(trial.state == "running" for trial in found)
+        if missing or running:
+            return Run(missing, len(missing) + running)
+        return self._judge(finalists, found, reason)
+
+    def _finalists(self) -> list[Draw]:
+        """The best configs that keep the limits, the measured ones too, and are not in place."""
+        taken = {self.incumbent.config_id}
+        best = []
+        for config_id in self.options.ranked(self.explored):
+            description, edit = self.explored.configs[config_id], self.explored.edits[config_id]
+            fine = not over_limit(self.problem, description) and not self._dear(config_id)
+            if config_id not in taken and edit is not None and fine:
+                best.append(Draw(description, Edit(**edit)))
+            if len(best) == self.options.finalists:
+                break
+        return best
+
+    def _dear(self, config_id: str) -> bool:
+        """Whether a cost that had to be measured turned out over its limit."""
+        for name, limit in self.problem.objective.limits.items():
+            measure = COSTS[name].measured
+            if measure is None:
+                continue
+            for trial in self.explored.rows.get(config_id, {}).values():
+                value = measure(trial.curve, trial.end)
+                if value is not None and value > limit:
+                    return True
+        return False
+
+    def _fresh(self) -> range:
+        first = self.problem.seeds.first + 1000 * self._round + 500
+        return range(first, first + self.problem.seeds.confirm)
+
+    def _judge(self, finalists: Sequence[Draw], found: Sequence[Trial], reason: str) -> Decision:
+        """Accept the best of those that are significantly better on fresh seeds."""
+        measured = {config_id: dict(row) for config_id, row in self.explored.rows.items()}
+        for trial in found:
+            measured.setdefault(trial.config_id, {})[trial.seed] = trial
+        bench = Bench(self.problem.objective, self.incumbent, measured)
+        seeds = self._fresh() if found else self._seeds(self._each)
+        noise = bench.noise()
+        verdicts: list[Data] = []
+        for drawn in finalists:
+            assert drawn.edit is not None
+            result = bench.stand(Candidate(drawn.edit, drawn.description), seeds, noise)
+            verdicts.append(self._verdict(result, fresh=bool(found)))
+        better = [verdict for verdict in verdicts if verdict["confirmed"]]
+        if not better:
+            return self._stop(f"nothing better was confirmed: {reason}", verdicts, [bench])
+        chosen = max(better, key=lambda verdict: (verdict["gain"]["mean"], verdict["key"]))
+        verdicts.sort(key=lambda verdict: verdict is chosen)  # the last one is the one taken
+        return self._accept(chosen, verdicts, bench)
+
+    def _verdict(self, result: Standing, fresh: bool) -> Data:
+        told = tell(result, self.problem.objective, 1.0 - self.options.alpha)
+        p = None if result.gain is None else result.gain.p_value()
+        share = self.options.alpha / self.options.finalists
+        if result.gain is None:
+            sure = False
+        elif p is None or not fresh:  # seeds.confirm is 0, or nothing was ever repeated
+            sure = result.gain.mean > 0
+        else:
+            sure = p <= share
+        return {**told, "confirmed": sure, "p": p, "alpha": share}
+
+    def _accept(self, chosen: Data, verdicts: list[Data], bench: Bench) -> Decision:
+        config_id = chosen["config_id"]
+        drawn = self.explored.configs[config_id]
+        own = bench.measured.get(self.incumbent.config_id, {})
+        numbers = [own[seed].number for seed in chosen["seeds"] if seed in own]
+        words = f"accepted {chosen['key']}: best of {len(self.explored.configs)} configs"
+        if chosen.get("avg_loss") is not None:
+            words += f", val_loss {chosen['avg_loss']:.4f} on {len(chosen['seeds'])} seeds"
+        if chosen["p"] is not None:
+            words += f", p = {chosen['p']:.2g}"
+        detail = self._detail(verdicts, [bench]) | {
+            "chosen": chosen["key"],
+            "rate": None,
+            "incumbent": {"config_id": self.incumbent.config_id, "trials": numbers},
+        }
+        return Decision("accept", self._round, words, drawn.config, config_id, detail)
+
+    def _stop(self, words: str, verdicts: list[Data], bench: Sequence[Bench]) -> Decision:
+        words = f"stopped after {len(self.history)} trials: {words}"
+        detail = self._detail(verdicts, bench) | self.options.ending(self.explored)
+        return Decision("stop", self._round, words, detail=detail)
+
+    def _detail(self, verdicts: list[Data], benches: Sequence[Bench]) -> Data:
+        """Every config against the incumbent, as far as a person reads on."""
+        noises = [bench.noise() for bench in benches]
+        noise = noises[0] if noises else None
+        return {
+            "explored": len(self.explored.trials),
+            "candidates": list(self._told()),
+            "attempts": verdicts,
+            "alpha": self.options.alpha,
+            "noise": noise
+            and {"deviation": noise.deviation, "freedom": noise.freedom, "paired": noise.paired},
+        }
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        bench = Bench(self.problem.objective, self.incumbent, self.explored.rows)
+        noise, confidence = bench.noise(), 1.0 - self.options.alpha
+        for config_id in self.options.ranked(self.explored)[:TOLD]:
+            edit = self.explored.edits[config_id]
+            if edit is None or config_id == self.incumbent.config_id:
+                continue
+            candidate = Candidate(Edit(**edit), self.explored.configs[config_id])
+            standing = bench.stand(candidate, self._seeds(self._each), noise)
+            if standing.gain is not None:
+                yield tell(standing, self.problem.objective, confidence)

@@ -1,0 +1,124 @@
+"""A Bayesian linear model of quality: conjugate, with the strength of its prior from the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from search.strategies.features import Features, Group
+from search.strategies.forms import Array, Form, squared
+from search.strategies.lattice import Points
+
+PRIORS: tuple[Mapping[Group, float], ...] = tuple(
+    {"main": 1.0, "bend": bend, "level": 0.15 * bend, "layer": layer, "cross": cross}
+    for bend, layer, cross in product((0.3, 0.8), (0.2, 0.7), (0.1, 0.4, 1.0))
+)
+"""Standard deviations of effects beside that of a common one; the data weigh these priors."""
+GAINS = np.geomspace(1.0, 1e6, 13)
+"""Variance of a common effect in units of the noise variance; likewise."""
+SHAPE = 1.0
+"""Shape of the inverse-gamma prior of the noise variance: a single observation's worth."""
+SCALE = 1e-4
+"""Its scale, as a share of the observed variance of quality."""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The posterior under one prior: ``U diag(s) W`` is the weighted, centred design."""
+
+    widths: Array
+    singular: Array
+    right: Array
+    along: Array
+    gain: float
+    rate: float
+    evidence: float
+
+
+class Surrogate:
+    """Quality of a config as a linear function of its features, with everything it is unsure of.
+
+    ``y ~ N(intercept + features w, noise)`` with ``w ~ N(0, noise x gain x widths^2)`` and an
+    inverse-gamma noise variance (Bishop, Pattern Recognition and Machine Learning, 2006, sec.
+    3.3 to 3.5). The intercept is flat. The gain and the widths of the effect groups are averaged
+    over a grid by their evidence, so the scale of effects comes from the data.
+
+    Args:
+        features: Maps points to features.
+        points: (n, C), n at least 1.
+        values: (n,), higher is better.
+    """
+
+    def __init__(self, features: Features, points: Points, values: Array) -> None:
+        self._features = features
+        design = features(points)
+        self._centre = design.mean(axis=0)
+        self._level = float(values.mean())
+        self._count = len(values)
+        self._fits = _fits(features, design - self._centre, values - self._level)
+        odds = np.array([fit.evidence for fit in self._fits])
+        odds = np.exp(odds - odds.max())
+        self._odds = odds / odds.sum()
+
+    def mean(self) -> Form:
+        """The posterior mean of quality."""
+        kept = np.argsort(self._odds)[-8:]
+        weights = sum(self._odds[k] * _mean(self._fits[k]) for k in kept)
+        return self._form(np.asarray(weights / self._odds[kept].sum()))
+
+    def sample(self, rng: np.random.Generator, boldness: float = 1.0) -> Form:
+        """One draw of quality from the posterior: which prior, the noise, and every effect.
+
+        Args:
+            rng: Where chance comes from.
+            boldness: Factor on the deviation from the posterior mean.
+        """
+        fit = self._fits[int(rng.choice(len(self._fits), p=self._odds))]
+        noise = fit.rate / rng.gamma(SHAPE + (self._count - 1) / 2)
+        spread = math.sqrt(noise * fit.gain)
+        wild = rng.standard_normal(len(fit.widths)) * spread
+        kept = fit.right @ wild
+        shrunk = kept / np.sqrt(1.0 + fit.gain * fit.singular**2)
+        draw = wild + (shrunk - kept) @ fit.right
+        return self._form(_mean(fit) + boldness * fit.widths * draw)
+
+    def _form(self, weights: Array) -> Form:
+        features = self._features
+        size = len(weights) - int(features.crossed.sum())
+        on_pairs = np.zeros(len(features.crossed))
+        on_pairs[features.crossed] = weights[size:]
+        constant = self._level - float(self._centre @ weights)
+        return features.table.form(weights[:size], squared(on_pairs, features.mains), constant)
+
+
+def _fits(features: Features, design: Array, values: Array) -> list[_Fit]:
+    fits = []
+    for prior in PRIORS:
+        widths = np.array([prior[group] for group in features.groups])
+        left, singular, right = np.linalg.svd(design * widths, full_matrices=False)
+        fits += _under(widths, left.T @ values, singular, right, values)
+    return fits
+
+
+def _under(widths: Array, along: Array, singular: Array, right: Array, values: Array) -> list[_Fit]:
+    """The posteriors under one prior's widths, for every gain."""
+    total = float(values @ values)
+    freedom = SHAPE + (len(values) - 1) / 2
+    fits = []
+    for gain in GAINS:
+        strength = 1.0 + gain * singular**2
+        explained = float(((1.0 - 1.0 / strength) * along**2).sum())
+        rate = SCALE * total / len(values) + max(total - explained, 0.0) / 2 + 1e-300
+        evidence = -0.5 * float(np.log(strength).sum()) - freedom * math.log(rate)
+        fits.append(_Fit(widths, singular, right, along, float(gain), rate, evidence))
+    return fits
+
+
+def _mean(fit: _Fit) -> Array:
+    shrunk = fit.gain * fit.singular / (1.0 + fit.gain * fit.singular**2)
+    weights: Array = fit.widths * ((shrunk * fit.along) @ fit.right)
+    return weights
