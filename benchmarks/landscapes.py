@@ -1,28 +1,38 @@
 """Search problems whose optimum is known: two formulas, and one table of real trainings.
 
-python -m benchmarks.landscapes --make benchmarks/tabulated.json   # trains 324 small models
+The table is made from a study of every combination (see ``tabulated.yaml``):
+nice python -m search.run benchmarks/tabulated.yaml
+python -m benchmarks.landscapes hp_searches/tabulated
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import itertools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from search.history import Description, Request
-from search.moves import Rule, _parse_rule
+from search.moves import Space
 from search.objective import Budget, Objective, Seeds
 from search.simulation import Outcome, single
 from search.strategies.base import Problem, Rejected
+from search.study import Study
+from spec import yaml
 from spec.config import Data, identity
+from spec.path import Path as DottedPath
 
 TABLE = Path(__file__).parent / "tabulated.json"
+SWEEP = TABLE.with_suffix(".yaml")
 
 
 @dataclass
@@ -62,9 +72,7 @@ class Landscape:
         return True
 
     def regret(self, config: Data) -> float:
-        """How much of the way from the baseline to the optimum is left: 0 at the optimum, 1 at
-        the baseline.
-        """
+        """How much of the way from the baseline to the optimum is left, from 0 to 1 and beyond."""
         start = self.loss(self.baseline)
         return (self.loss(config) - self.optimum) / (start - self.optimum)
 
@@ -72,7 +80,7 @@ class Landscape:
         """The landscape as strategies see it."""
         (baseline,) = self.describe([self.baseline])
         assert isinstance(baseline, Description)
-        space: dict[str, Rule] = {path: _parse_rule(rule) for path, rule in self.space.items()}
+        space = TypeAdapter(Space).validate_python(self.space)
         objective = Objective(limits={"parameters": float(self.cap)})
         seeds = Seeds(first=first, confirm=confirm, max=most)
         return Problem(baseline, space, objective, Budget(), seeds, "", self.describe)
@@ -104,8 +112,10 @@ WIDTHS, HEADS, RATIOS, DEPTHS = (192, 384, 768), (4, 8, 12), (2, 3, 4), (10, 11,
 
 
 class Additive(Landscape):
-    """Shaped like the GPT-S space of HW-GPT-Bench (Sukthanker et al., 2024): width, depth, bias,
-    and heads and MLP ratio of every layer. Gains add up and diminish, as in Kaplan et al., 2020.
+    """Width, depth, bias, and heads and MLP ratio of every layer; gains add up and diminish.
+
+    The space is that of GPT-S in HW-GPT-Bench (Sukthanker et al., 2024), the shape of the gains
+    that of Kaplan et al., 2020; the numbers are ours.
     """
 
     def loss(self, config: Data) -> float:
@@ -262,31 +272,84 @@ def trap(noise: float = 0.0) -> Landscape:
     return Trap("trap", baseline, space, 400_000, noise)
 
 
+class Tabulated(Landscape):
+    """Real trainings: the loss of every combination of a study, looked up."""
+
+    rows: dict[tuple[Any, ...], tuple[int, float]]
+
+    @classmethod
+    def read(cls, file: Path, noise: float = 0.0) -> Tabulated:
+        """The table of a file; the cap is 40 % of the largest model."""
+        data = json.loads(file.read_text(encoding="utf-8"))
+        rows = {tuple(row[:-2]): (row[-2], row[-1]) for row in data["rows"]}
+        cap = 0.4 * max(parameters for parameters, _ in rows.values())
+        made = cls("tabulated", data["baseline"], data["space"], cap, noise)
+        made.rows = rows
+        return made
+
+    def key(self, config: Data) -> tuple[Any, ...]:
+        """The values of a config in the order of the table's columns."""
+        return tuple(_plain(DottedPath.parse(path).get(config)) for path in self.space)
+
+    def allowed(self, config: Data) -> bool:
+        """See ``Landscape.allowed``."""
+        return self.key(config) in self.rows
+
+    def loss(self, config: Data) -> float:
+        """What was measured."""
+        return self.rows[self.key(config)][1]
+
+    def parameters(self, config: Data) -> int:
+        """What was described."""
+        return self.rows[self.key(config)][0]
+
+    @cached_property
+    def optimum(self) -> float:
+        """The best row under the cap."""
+        return min(loss for parameters, loss in self.rows.values() if parameters <= self.cap)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a column holds it: how many layers, what kind, or what all layers have."""
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "norm" in value[0]:
+        return len(value)
+    if isinstance(value, list):
+        return _plain(value[0])
+    return value.get("kind") if isinstance(value, dict) else value
+
+
+def tabulated(noise: float = 0.0) -> Landscape:
+    """The third landscape."""
+    return Tabulated.read(TABLE, noise)
+
+
+LANDSCAPES = {"additive": additive, "trap": trap}
+
+
+def make(folder: Path) -> int:
+    """Write the table of a study; returns how many rows it has."""
+    study = Study.read(folder / "study.db")
+    space = yaml.read(SWEEP).data["space"]
+    paths = [DottedPath.parse(path) for path in space]
+    trials = [trial for trial in study.history if trial.state == "finished"]
+    rows = []
+    for trial in trials:
+        description = trial.request.description
+        values = [_plain(path.get(description.config)) for path in paths]
+        loss = round(min(point.val_loss for point in trial.curve), 5)
+        rows.append([*values, description.inventory["parameters"], loss])
+    lines = ",\n".join(json.dumps(row) for row in sorted(rows, key=repr))
+    head = {
+        "command": str(__doc__).splitlines()[-2:],
+        "baseline": study.notes["baseline"]["config"],
+    }
+    text = json.dumps({**head, "space": space}, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
+    TABLE.write_text(text, encoding="utf-8")
+    study.close()
+    return len(rows)
+
+
 if __name__ == "__main__":
-    import time
-
-    from search.simulation import Simulation
-    from search.strategies.guided import Guided
-    from search.strategies.random import Random
-
-    for make in (additive, trap):
-        for noise in (0.0, 0.005):
-            for cls in (Guided, Random):
-                out = []
-                t = time.process_time()
-                for seed in range(3):
-                    world = make(noise)
-                    problem = world.problem(first=1000 * seed + 7)
-                    sim = Simulation(cls(trials=100), problem, world)
-                    stop = sim.run()
-                    acc = sim.history.accepted
-                    out.append(world.regret(acc[-1].config if acc else world.baseline))
-                print(
-                    make.__name__,
-                    noise,
-                    cls.__name__,
-                    np.round(out, 3),
-                    f"{(time.process_time() - t) / 3:.1f} s",
-                    len(sim.history),
-                    world.optimum,
-                )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path, help="folder of the finished study")
+    print(f"{make(parser.parse_args().study)} trainings in {TABLE}")

@@ -135,7 +135,7 @@ def _search(
 
 
 def _baseline(describer: Describer, exploration: Exploration, document: Document) -> Description:
-    return describe_baseline(describer, exploration.baseline, document.place(("baseline",)))
+    return describe_baseline(describer, exploration.baseline, document)
 
 
 def _run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,16 +101,21 @@ def load(file: Path, changes: Iterable[str] = ()) -> tuple[Exploration, Document
         raise InputError(
             f"{file}: an exploration is a mapping with baseline and space, this is not one"
         )
-    data = {"study": file.stem, **document.data}
-    if isinstance(data.get("baseline"), str):
-        data["baseline"] = read(_beside(document, file.parent / data["baseline"])).data
+    document = replace(document, data={"study": file.stem, **document.data})
+    for change in changes:
+        if change.startswith("baseline="):  # another file, whose keys the other changes may reach
+            document = replace(document, data=_changed(document.data, change))
+    if isinstance(baseline := document.data.get("baseline"), str):
+        document = document.graft("baseline", read(_beside(document, file.parent / baseline)))
+    data = document.data
     trainer = data.get("trainer")
     if isinstance(trainer, dict) and "command" in trainer:
         cwd = Path(str(trainer.get("cwd", "."))).expanduser()
-        data["trainer"] = {**trainer, "cwd": str((file.parent / cwd).resolve())}
+        data = {**data, "trainer": {**trainer, "cwd": str((file.parent / cwd).resolve())}}
     for change in changes:
-        data = _changed(data, change)
-    changed = Document(data, document.file, document.marks)
+        if not change.startswith("baseline="):
+            data = _changed(data, change)
+    changed = replace(document, data=data)
     return Exploration.read(changed), changed
 
 

@@ -91,7 +91,7 @@ def _trial_seconds(problem: Problem) -> float | None:
     return float(seconds if budget.max_seconds is None else min(seconds, budget.max_seconds))
 
 
-def _matrix_speed(size: int = 512, repeats: int = 5) -> float:
+def _matrix_speed(size: int = 512, repeats: int = 20) -> float:
     """Operations per second of a single-precision matrix product here, the best of a few."""
     left = np.ones((size, size), np.float32)
     best = float("inf")

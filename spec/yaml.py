@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from spec.errors import ConfigError, InputError, Problem
 
+Loc = tuple[str | int, ...]
+"""A path as keys and indices."""
+
 
 @dataclass(frozen=True)
 class Document:
@@ -24,23 +27,25 @@ class Document:
     Attributes:
         data: Dicts, lists, strings, numbers, booleans and None.
         file: The file it came from; None for data made in memory.
-        marks: For each path (as a tuple of keys and indices) its 1-based line and column.
+        places: For each path its ``file:line:column``.
     """
 
     data: Any
     file: Path | None = None
-    marks: Mapping[tuple[str | int, ...], tuple[int, int]] | None = None
+    places: Mapping[Loc, str] = field(default_factory=dict)
 
     def place(self, loc: Sequence[str | int]) -> str:
-        """``file:line:column`` of a path or its nearest parent; empty for data in memory."""
-        if self.file is None:
-            return ""
-        marks = self.marks or {}
+        """Where a path or its nearest parent was written; empty for data made in memory."""
         for end in range(len(loc), 0, -1):
-            mark = marks.get(tuple(loc[:end]))
-            if mark is not None:
-                return f"{self.file}:{mark[0]}:{mark[1]}"
-        return str(self.file)
+            if place := self.places.get(tuple(loc[:end])):
+                return place
+        return str(self.file or "")
+
+    def graft(self, key: str, other: Document) -> Document:
+        """This document with another one's data under a key, whose parts keep their own places."""
+        moved = {(key, *loc): place for loc, place in other.places.items()}
+        data = {**self.data, key: other.data}
+        return Document(data, self.file, {**self.places, **moved})
 
 
 def read(file: Path | str) -> Document:
@@ -89,8 +94,10 @@ def _loaded(load: Callable[[YAML], Any], file: Path | None) -> Any:
 
 
 def _document(tree: Any, file: Path | None) -> Document:
-    marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
-    return Document(_plain(tree, (), marks), file, marks)
+    marks: dict[Loc, tuple[int, int]] = {}
+    data = _plain(tree, (), marks)
+    places = {loc: f"{file}:{line}:{column}" for loc, (line, column) in marks.items()}
+    return Document(data, file, places if file else {})
 
 
 def _complaint(error: MarkedYAMLError) -> str:
@@ -104,9 +111,7 @@ def _position(file: Path | None, error: MarkedYAMLError) -> str:
     return f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
 
 
-def _plain(
-    tree: Any, path: tuple[str | int, ...], marks: dict[tuple[str | int, ...], tuple[int, int]]
-) -> Any:
+def _plain(tree: Any, path: Loc, marks: dict[Loc, tuple[int, int]]) -> Any:
     if isinstance(tree, CommentedMap):
         out = {}
         for key, value in tree.items():

@@ -54,6 +54,14 @@ def _train_seconds(curve: tuple[Eval, ...], end: End | None) -> float | None:
     return curve[-1].train_seconds if curve else None
 
 
+def _peak_memory(curve: tuple[Eval, ...], end: End | None) -> float | None:
+    return None if end is None else end.peak_memory_bytes
+
+
+def _step_ms(curve: tuple[Eval, ...], end: End | None) -> float | None:
+    return None if end is None else end.step_ms
+
+
 def size(parameters: int | None) -> str:
     """A model's size for people; that of a foreign trainer may have to be measured first."""
     return "unmeasured" if parameters is None else f"{parameters:,}"
@@ -76,5 +84,7 @@ COSTS: dict[str, Cost] = {
             lambda inventory: inventory["weight_bytes"] + inventory["kv_bytes"],
         ),
         Cost("train_seconds", "s", "training time of the trial", measured=_train_seconds),
+        Cost("peak_memory", "bytes", "largest memory of the trial", measured=_peak_memory),
+        Cost("step_ms", "ms", "median time of one training step", measured=_step_ms),
     )
 }

@@ -8,15 +8,22 @@ from dataclasses import dataclass
 from search.history import Decision, Description, History, Purpose, Request
 from search.moves import Rule, neighbours
 from search.objective import Budget, Objective, Seeds
+from spec import errors
 from spec.config import Data
 from spec.family import Component, Family
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A config the trainer refused, with its message."""
+    """A config the trainer refused.
+
+    Attributes:
+        message: Why, in one sentence.
+        problems: The same place by place, where the trainer tells places.
+    """
 
     message: str
+    problems: tuple[errors.Problem, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

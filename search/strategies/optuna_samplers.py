@@ -101,8 +101,9 @@ class _Sampled(Sampling):
         """A fresh sampler."""
         kind = SAMPLERS[self.sampler_name]
         known = inspect.signature(kind).parameters
-        given = {"seed": seed, "warn_independent_sampling": False}
-        given = {name: value for name, value in given.items() if name in known}
+        given: dict[str, Any] = {"seed": seed} if "seed" in known else {}
+        if self.sampler_name in ("cmaes", "gp"):
+            given["warn_independent_sampling"] = False  # what they cannot sample is meant to be so
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return kind(**{**given, **self.options})

@@ -208,8 +208,8 @@ class _Course:
             self._request(d, seed) for d in draws for seed in self._seeds(self._each)
         ]
         if requests or self.explored.running:
-            expected = min(left, 10**9) + self.explored.running
-            return Run(tuple(requests), max(expected, len(requests) + self.explored.running))
+            ahead = len(requests) if self.options.trials is None else max(left, len(requests))
+            return Run(tuple(requests), ahead + self.explored.running)
         return self._end("the space is used up" if used_up else "all trials are spent, as asked")
 
     # -- exploring ---------------------------------------------------------------------------------
@@ -343,7 +343,9 @@ class _Course:
         better = [verdict for verdict in verdicts if verdict["confirmed"]]
         if not better:
             return self._stop(f"nothing better was confirmed: {reason}", verdicts, [bench])
-        chosen = max(better, key=lambda verdict: (verdict["gain"]["mean"], verdict["key"]))
+        chosen = better[0]  # as ranked, when nothing new was learnt since
+        if found:
+            chosen = max(better, key=lambda verdict: (verdict["gain"]["mean"], verdict["key"]))
         verdicts.sort(key=lambda verdict: verdict is chosen)  # the last one is the one taken
         return self._accept(chosen, verdicts, bench)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from spec.config import Config, Data, refuse
 from spec.errors import InputError, did_you_mean
@@ -18,6 +18,29 @@ FACTS = ("args", "config", "out", "seed", "device", "threads", "python")
 """Placeholders that are no keys of the config."""
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class Columns(Config):
+    """How a list of mappings, one per layer, is written as options of many values."""
+
+    count: str | None = None
+    """The option that takes how many there are, such as ``n_layer``."""
+    name: str = "{key}"
+    """The option of one key, such as ``{key}_layerlist``."""
+
+    def spread(self, items: Sequence[Mapping[str, Any]], path: str) -> Data:
+        """One list per key, and their length.
+
+        Raises:
+            InputError: When an item lacks a key of another.
+        """
+        keys = list(dict.fromkeys(key for item in items for key in item))
+        for index, item in enumerate(items):
+            if missing := [key for key in keys if item.get(key) is None]:
+                raise InputError(f"{path}[{index}] has no {missing[0]}; columns need it in each")
+        told: Data = {} if self.count is None else {self.count: len(items)}
+        names = {key: self.name.replace("{key}", key) for key in keys}
+        return told | {names[key]: [item[key] for item in items] for key in keys}
 
 
 class Args(Config):
@@ -33,6 +56,9 @@ class Args(Config):
     brackets: ``x=[1,2]``."""
     keys: Literal["dotted", "flat"] = "dotted"
     """dotted: ``--model.depth``; flat: ``--depth``, the last part of the way alone."""
+
+    columns: dict[str, Columns] = Field(default_factory=dict)
+    """Key -> how the list of mappings under it, such as ``layers``, becomes columns."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Args:
@@ -63,6 +89,22 @@ class Args(Config):
             if path not in omit:
                 words += self._option(key, value)
         return words
+
+    def spread(self, config: Data) -> Data:
+        """A config with its columns as the script knows them.
+
+        Raises:
+            InputError: When what shall become columns is no list of mappings, or is uneven.
+        """
+        for path, columns in self.columns.items():
+            items = config.get(path)
+            if items is None:
+                continue
+            if not isinstance(items, list) or not all(isinstance(i, Mapping) for i in items):
+                raise InputError(f"{path} is {items!r}; columns need a list of mappings")
+            rest = {key: value for key, value in config.items() if key != path}
+            config = rest | columns.spread(items, path)
+        return config
 
     def text(self, value: Any) -> str:
         """One value as one word."""

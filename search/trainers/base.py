@@ -15,7 +15,9 @@ from search.strategies.base import Rejected
 from spec.config import Data, Fault
 from spec.errors import ConfigError, Problem
 from spec.family import Component, Family
+from spec.path import Path as DottedPath
 from spec.records import Reader, Record, RecordError
+from spec.yaml import Document
 
 Checkpoints = Literal["incumbent", "all", "none"]
 
@@ -131,18 +133,35 @@ class Trainer(Component):
         return MetricsFile(folder / "metrics.jsonl")
 
 
+_NOWHERE = Document(None)
+
 trainers: Family[Trainer] = Family(
     "trainer", "config and seed in, records out; one process per trial"
 )
 
 
-def describe_baseline(describer: Describer, baseline: Data, where: str) -> Description:
+def describe_baseline(
+    describer: Describer, baseline: Data, document: Document = _NOWHERE
+) -> Description:
     """The baseline's description.
+
+    Args:
+        describer: Who knows.
+        baseline: The config.
+        document: The exploration it was written in, for the places of problems.
 
     Raises:
         ConfigError: When the trainer refuses it, with the trainer's message.
     """
     (answer,) = describer([baseline])
-    if isinstance(answer, Rejected):
-        raise ConfigError([Problem("", f"the baseline is refused: {answer.message}", where)])
-    return answer
+    if isinstance(answer, Description):
+        return answer
+    problems = answer.problems or (Problem("", answer.message),)
+    raise ConfigError([_placed(problem, document) for problem in problems])
+
+
+def _placed(problem: Problem, document: Document) -> Problem:
+    """A problem of the baseline at its path and place in the exploration."""
+    path = f"baseline.{problem.path}" if problem.path else "baseline"
+    steps = [step for step in DottedPath.parse(path).steps if isinstance(step, str | int)]
+    return Problem(path, f"the trainer refuses it: {problem.message}", document.place(steps))

@@ -59,6 +59,7 @@ class PipedDescriber:
         self._command = command
         self._process: subprocess.Popen[str] | None = None
         self._known: dict[str, Description | Rejected] = {}
+        self._works = False
         self.fingerprint: str | None = None
 
     def __call__(self, configs: Sequence[Data]) -> list[Description | Rejected]:
@@ -72,18 +73,24 @@ class PipedDescriber:
     def _one(self, config: Data) -> Description | Rejected:
         word = _word(config)
         if word not in self._known:
-            self._known[word] = self._understand(self._ask(word))
+            answer = self._ask(word)
+            self._known[word] = answer if isinstance(answer, Rejected) else self._understand(answer)
         return self._known[word]
 
     def _understand(self, answer: Data) -> Description | Rejected:
         if "error" in answer:
-            problems = [Problem(**problem) for problem in answer["error"]["problems"]]
+            problems = tuple(Problem(**problem) for problem in answer["error"]["problems"])
             more = f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""
-            return Rejected(f"{problems[0]}{more}")
+            return Rejected(f"{problems[0]}{more}", problems)
         self.fingerprint = answer.get("data", {}).get("fingerprint") or self.fingerprint
         return Description(answer["config"], answer["id"], answer["inventory"])
 
-    def _ask(self, word: str) -> Data:
+    def _ask(self, word: str) -> Data | Rejected:
+        """The answer; a config that kills the process is refused, and the next one starts anew.
+
+        Raises:
+            InputError: When the process answers not even its first config.
+        """
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -93,14 +100,16 @@ class PipedDescriber:
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        if not line:
-            raise InputError(
-                f"{' '.join(self._command)} ended with status {process.wait()} "
-                "instead of describing a config; "
-                "what it said is above"
-            )
-        answer: Data = json.loads(line)
-        return answer
+        if line:
+            self._works = True
+            answer: Data = json.loads(line)
+            return answer
+        process.communicate()
+        self._process = None
+        said = f"{' '.join(self._command)} ended with status {process.returncode} over it"
+        if not self._works:
+            raise InputError(f"no config could be described: {said}; what it said is above")
+        return Rejected(f"{said}, most likely because the model is too large to describe")
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:

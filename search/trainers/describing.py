@@ -64,7 +64,7 @@ class ForeignDescriber:
         with tempfile.TemporaryDirectory() as folder:
             facts = {"out": folder, "seed": "0", "device": "cpu", "threads": "1"}
             try:
-                trainer.args.write(config)
+                trainer.args.write(trainer.args.spread(config))
                 argv = trainer.argv(trainer.describe, config, Path(folder), facts)
             except InputError as error:
                 return Rejected(str(error))

@@ -205,6 +205,7 @@ class Foreign(Trainer):
         Raises:
             InputError: When a value cannot be written.
         """
+        config = self.args.spread(config)
         if any("{config}" in text for text in command):
             file = folder / f"given.{self.config_file}"
             plain = arguments.given(config)

@@ -103,6 +103,16 @@ def test_problems_of_the_file_carry_line_and_column(tmp_path):
     assert f"toy.yaml:{line}:3: space.width" in run(file, tmp_path, check=2).stderr
 
 
+def test_a_refused_baseline_is_told_at_its_place_in_the_file_it_was_written_in(tmp_path):
+    (tmp_path / "base.yaml").write_text("rate: 2.0\nwidht: 3\n")
+    done = run(exploration(tmp_path, baseline="base.yaml"), tmp_path, check=2)
+    assert "base.yaml:2:1: baseline.widht: the trainer refuses it" in done.stderr
+    (tmp_path / "good.yaml").write_text("rate: 2.0\n")
+    file = exploration(tmp_path, baseline="base.yaml")
+    found, _ = load(file, ["baseline=good.yaml", "baseline.width=6"])
+    assert found.baseline == {"rate": 2.0, "width": 6}
+
+
 def test_broken_yaml_and_missing_files_are_told(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [1\nb: 2")
     assert "bad.yaml:2" in run(tmp_path / "bad.yaml", tmp_path, check=2).stderr

@@ -2,6 +2,7 @@
 
 import pytest
 
+from search.executors.base import Exit
 from search.executors.local import LocalConfig, LocalExecutor
 from search.exploration import load
 from search.loop import Loop, SearchFailed
@@ -14,7 +15,7 @@ from tests.search.toy import exploration
 class Together(LocalExecutor):
     """Reports the ends of trials only when all of them have ended."""
 
-    _held = ()
+    _held: list[Exit] = []  # noqa: RUF012  # replaced, never changed
 
     def wait(self, timeout):
         self._held = [*self._held, *super().wait(timeout)]
@@ -26,13 +27,13 @@ class Together(LocalExecutor):
 
 @pytest.fixture
 def loop(tmp_path):
-    opened = []
+    opened: list[LocalExecutor | Study] = []
 
     def make(executor=LocalExecutor, **changes):
         asked, _ = load(exploration(tmp_path, **changes))
         study = Study.open(tmp_path / "study.db", "toy")
         describer = asked.trainer.describer()
-        baseline = describe_baseline(describer, asked.baseline, "")
+        baseline = describe_baseline(describer, asked.baseline)
         begin(study, asked, baseline, None)
         assert isinstance(asked.executor, LocalConfig)
         running = executor(asked.executor, "toy")

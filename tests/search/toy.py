@@ -14,6 +14,7 @@ from search.strategies.base import Rejected
 from search.trainers import Launch, Trainer, trainers
 from spec import yaml
 from spec.config import Config, Data, Seq, identity
+from spec.errors import ConfigError
 
 SCRIPT = Path(__file__).parent.parent / "toys" / "quadratic.py"
 
@@ -42,8 +43,8 @@ class ToyDescriber:
     def _one(self, config: Data) -> Description | Rejected:
         try:
             full = ToyConfig.read(yaml.Document(config)).full()
-        except ValueError as error:
-            return Rejected(str(error))
+        except ConfigError as error:
+            return Rejected(str(error), tuple(error.problems))
         if full["width"] % 7 == 0:
             return Rejected(f"width {full['width']} is a multiple of 7; choose another")
         heads = sum(layer["heads"] for layer in full["layers"])

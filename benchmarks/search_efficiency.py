@@ -1,0 +1,283 @@
+"""How much is left to find after so many trainings: guided and greedy beside Optuna and a loop.
+
+python -m benchmarks.search_efficiency [--quick]
+
+Every search starts from the same baseline, under the same cap, on landscapes whose optimum is
+known. Regret is the share of the way from the baseline to the optimum that the config it would
+hand over has left, without noise. Exit status 1 when a bar is missed; such cases stay in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean, median
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from benchmarks.landscapes import LANDSCAPES, Landscape
+from benchmarks.peers import ancestor_loop
+from search.history import Decision, History
+from search.simulation import Simulation
+from search.strategies.greedy import Greedy
+from search.strategies.guided import Guided
+from search.strategies.optuna_samplers import Optuna
+from search.strategies.random import Random
+from search.strategies.sampling import Sampling
+from spec.config import Data
+
+RESULTS = Path(__file__).parent / "results"
+BUDGETS = (25, 50, 100, 200)
+NOISES = (0.0, 0.005, 0.02)
+BAR = 100
+"""The budget at which guided has to leave at most a third of the best sampler's regret."""
+LOOP_TRIALS = 2000
+"""Trainings after which greedy and the loop are cut off."""
+
+SEARCHES: Mapping[str, Callable[[], Sampling]] = {
+    "guided": Guided,
+    "tpe": Optuna,
+    "gp": lambda: Optuna(sampler="gp"),
+    "nsgaii": lambda: Optuna(sampler="nsgaii", options={"population_size": 20}),
+    "cmaes": lambda: Optuna(sampler="cmaes"),
+    "random": Random,
+}
+PEERS = ("tpe", "gp", "nsgaii", "cmaes")
+SLOW = {"gp": (1, 100, (0.005,))}
+"""Searches too slow to repeat: how many seeds, how many trainings, which noises."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One search on one landscape."""
+
+    landscape: str
+    noise: float
+    search: str
+    seed: int
+    trials: int
+
+    def world(self) -> Landscape:
+        """A fresh world."""
+        return LANDSCAPES[self.landscape](self.noise)
+
+
+def regrets(case: Case) -> tuple[Case, dict[int, float]]:
+    """The regret of one search at every budget."""
+    world = case.world()
+    problem = world.problem(first=1000 * case.seed + 7)
+    options = SEARCHES[case.search]()
+    # what a search tries does not depend on how many trials it may spend, so one run tells all
+    search = options.model_copy(update={"trials": case.trials + 1})
+    simulation = Simulation(search, problem, world)
+    simulation.run(max_trials=case.trials)
+    trials = list(simulation.history)
+    found = {}
+    for budget in (b for b in BUDGETS if b <= case.trials):
+        decision = options.model_copy(update={"trials": budget}).propose(
+            problem, History(trials[:budget])
+        )
+        taken = decision.config if isinstance(decision, Decision) else None
+        found[budget] = world.regret(taken or world.baseline)
+    return case, found
+
+
+def stepwise(case: Case) -> tuple[Case, dict[int, float]]:
+    """Regret after each training that changed the incumbent, of greedy and of the loop."""
+    world = case.world()
+    if case.search == "loop":
+        path = ancestor_loop(world, case.seed, case.trials)
+        return case, {spent: world.regret(config) for spent, config in path}
+    problem = world.problem(first=1000 * case.seed + 7, confirm=2)
+    simulation = Simulation(Greedy(), problem, world)
+    found, accepted = {0: 1.0}, 0
+    while simulation.run(case.trials, accepted + 1) is None:
+        steps = simulation.history.accepted
+        if len(steps) == accepted:
+            break
+        accepted = len(steps)
+        config: Data | None = steps[-1].config
+        assert config is not None
+        found[len(simulation.history)] = world.regret(config)
+    return case, found
+
+
+def run(cases: list[Case], workers: int) -> dict[Case, dict[int, float]]:
+    """All cases, a few at a time."""
+    work = [(stepwise if case.search in ("greedy", "loop") else regrets, case) for case in cases]
+    started, done = time.monotonic(), {}
+    with ProcessPoolExecutor(workers) as pool:
+        for future in [pool.submit(function, case) for function, case in work]:
+            case, found = future.result()
+            done[case] = found
+            if len(done) % 20 == 0:
+                spent = time.monotonic() - started
+                print(f"{len(done)}/{len(cases)} searches, {spent:.0f} s", file=sys.stderr)
+    return done
+
+
+def planned(quick: bool, seeds: int, names: list[str]) -> list[Case]:
+    """What to run; --quick leaves out the slow samplers, noises and seeds."""
+    cases = []
+    for landscape in LANDSCAPES:
+        for noise in (0.005,) if quick else NOISES:
+            for name in [*names, "greedy", "loop"]:
+                count, trials, noises = SLOW.get(name, (seeds, BUDGETS[-1], NOISES))
+                if name in ("greedy", "loop"):
+                    trials = LOOP_TRIALS
+                if quick:
+                    trials = min(trials, 50 if name not in ("greedy", "loop") else 300)
+                if noise in noises:
+                    cases += [Case(landscape, noise, name, k, trials) for k in range(count)]
+    return cases
+
+
+def table(done: Mapping[Case, Mapping[int, float]]) -> dict[tuple[str, float, str, int], float]:
+    """Mean regret by landscape, noise, search and budget."""
+    columns: dict[tuple[str, float, str, int], list[float]] = {}
+    for case, found in done.items():
+        if case.search not in ("greedy", "loop"):
+            for budget, regret in found.items():
+                key = (case.landscape, case.noise, case.search, budget)
+                columns.setdefault(key, []).append(regret)
+    return {key: fmean(values) for key, values in columns.items()}
+
+
+def spent_for_same(done: Mapping[Case, Mapping[int, float]], at: tuple[str, float]) -> list[float]:
+    """Per seed: greedy's trainings for the loop's final regret, over the loop's for the same."""
+    ratios = []
+    for case, path in done.items():
+        if case.search != "loop" or (case.landscape, case.noise) != at:
+            continue
+        (ours,) = (
+            found
+            for other, found in done.items()
+            if (other.landscape, other.noise, other.search, other.seed)
+            == (*at, "greedy", case.seed)
+        )
+        final = max(path[max(path)], ours[max(ours)])
+        ratios.append(_first(ours, final) / max(_first(path, final), 1))
+    return ratios
+
+
+def _first(path: Mapping[int, float], level: float) -> float:
+    return next((spent for spent in sorted(path) if path[spent] <= level + 1e-9), math.inf)
+
+
+def report(done: Mapping[Case, Mapping[int, float]], bar: int) -> tuple[str, bool]:
+    """The table as Markdown, and whether every bar is met."""
+    means = table(done)
+    budgets = sorted({key[3] for key in means})
+    lines = ["# Search efficiency", "", "`python -m benchmarks.search_efficiency`", ""]
+    lines += [f"Mean regret after so many trainings, in % (0: the optimum). Bar at {bar}.", ""]
+    lines.append("| landscape | noise | search | " + " | ".join(map(str, budgets)) + " | seeds |")
+    lines.append("|---|---|---|" + "---|" * (len(budgets) + 1))
+    met = True
+    for landscape, noise in dict.fromkeys((key[0], key[1]) for key in means):
+        rows = {k[2]: k for k in means if k[:2] == (landscape, noise)}
+        for name in rows:
+            cells = [means.get((landscape, noise, name, budget)) for budget in budgets]
+            shown = " | ".join("-" if cell is None else f"{100 * cell:.2f}" for cell in cells)
+            count = sum((c.landscape, c.noise, c.search) == (landscape, noise, name) for c in done)
+            lines.append(f"| {landscape} | {noise:.1%} | {name} | {shown} | {count} |")
+    lines += [
+        "",
+        f"| landscape | noise | guided / best sampler at {bar} | bar 1/3 |",
+        "|---|---|---|---|",
+    ]
+    for landscape, noise in dict.fromkeys((key[0], key[1]) for key in means):
+        own = means[landscape, noise, "guided", bar]
+        peers = {n: r for n in PEERS if (r := means.get((landscape, noise, n, bar))) is not None}
+        best = min(peers, key=lambda name: peers[name])
+        fine = own <= peers[best] / 3 + 1e-4
+        met &= fine
+        share = f"{100 * own:.2f} / {100 * peers[best]:.2f} ({best})"
+        lines.append(f"| {landscape} | {noise:.1%} | {share} | {'met' if fine else 'MISSED'} |")
+    lines += [
+        "",
+        "Greedy's trainings over those of the ancestor's rule for the same final quality",
+        "",
+    ]
+    lines += [
+        "| landscape | noise | median | greedy ends at | loop ends at | bar 1/2 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for at in dict.fromkeys((key[0], key[1]) for key in means):
+        ratios = spent_for_same(done, at)
+        ends = [
+            fmean(
+                p[max(p)] for c, p in done.items() if (c.landscape, c.noise, c.search) == (*at, n)
+            )
+            for n in ("greedy", "loop")
+        ]
+        fine = median(ratios) <= 0.5
+        met &= fine
+        told = " | ".join(f"{100 * end:.1f} %" for end in ends)
+        word = "met" if fine else "MISSED"
+        lines.append(f"| {at[0]} | {at[1]:.1%} | {median(ratios):.2f} | {told} | {word} |")
+    return "\n".join(lines) + "\n", met
+
+
+def plot(done: Mapping[Case, Mapping[int, float]]) -> go.Figure:
+    """Regret against trainings, a panel per landscape and noise."""
+    means = table(done)
+    panels = list(dict.fromkeys((key[0], key[1]) for key in means))
+    columns = len({noise for _, noise in panels})
+    titles = [f"{landscape}, noise {noise:.1%}" for landscape, noise in panels]
+    figure = make_subplots(math.ceil(len(panels) / columns), columns, subplot_titles=titles)
+    for number, (landscape, noise) in enumerate(panels):
+        for color, name in enumerate(SEARCHES):
+            points = sorted(
+                (k[3], v) for k, v in means.items() if k[:3] == (landscape, noise, name)
+            )
+            line = go.Scatter(
+                x=[x for x, _ in points],
+                y=[max(100 * y, 0.01) for _, y in points],
+                name=name,
+                legendgroup=name,
+                showlegend=number == 0,
+                line_color=f"hsl({color * 60}, 60%, 45%)",
+            )
+            figure.add_trace(line, number // columns + 1, number % columns + 1)
+    figure.update_xaxes(title="trainings", type="log")
+    figure.update_yaxes(title="regret, %", type="log")
+    return figure.update_layout(template="plotly_white", height=900, width=1300)
+
+
+def main() -> int:
+    """Run, write table and plot, and tell whether the bars are met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute: one noise, two seeds")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--searches", default=",".join(SEARCHES), help="comma-separated")
+    options = parser.parse_args()
+    names = [
+        n for n in options.searches.split(",") if not (n == "cmaes" and not find_spec("cmaes"))
+    ]
+    names = [n for n in names if not (options.quick and n in ("gp", "random"))]
+    done = run(
+        planned(options.quick, 2 if options.quick else options.seeds, names), options.workers
+    )
+    text, met = report(done, 50 if options.quick else BAR)
+    print(text)
+    if not options.quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "search_efficiency.md").write_text(text, encoding="utf-8")
+        plot(done).write_html(RESULTS / "search_efficiency.html", include_plotlyjs="cdn")
+        raw = [[*vars(case).values(), found] for case, found in done.items()]
+        (RESULTS / "search_efficiency.json").write_text(json.dumps(raw), encoding="utf-8")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

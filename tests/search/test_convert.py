@@ -1,0 +1,141 @@
+"""The ancestor's command line and log go on as a search of ours."""
+
+import sys
+
+import pytest
+
+from search.convert import arguments, convert, exploration, layered, overridden
+from search.exploration import load
+from search.results import derive, incumbent_of
+from search.summary import open_study
+from search.trainers import Foreign
+from spec import yaml
+from spec.errors import InputError
+from tests.search.foreign import TOYS
+from tests.search.test_run import run
+
+EXECUTOR = "executor={kind: local, workers: 2, device: cpu, start: spawn}"
+START = {"n_layer": 2, "mlp_size_layerlist": [16, 32], "learning_rate": 0.001, "seed": 7}
+AFTER = {**START, "mlp_size_layerlist": [16, 48], "_last_dup_idx": 0}
+
+
+def candidate(param, value, loss, size, score):
+    seed = {"seed": 7, "loss": loss, "best_iter": 10, "peak_gpu_mb": 5.0, "iter_latency_ms": 3.0}
+    return {"param": param, "value": value, "avg_loss": loss, "num_params": size,
+            "delta_score": score, "seeds": [seed]}  # fmt: skip
+
+
+LOG = {
+    "baseline_config": AFTER,
+    "iterations": [
+        {
+            "iter": -1,
+            "baseline_metrics": {"loss": 3.0, "params": 48, "best_iter": 10, "peak_gpu_mb": 5.0},
+            "baseline_config_after": START,
+        },
+        {
+            "iter": 0,
+            "baseline_metrics": {"loss": 2.9, "params": 64, "best_iter": 10},
+            "candidates": [
+                candidate("n_layer", {"dup": 0, "new_layers": 3}, 2.95, 64, 0.002),
+                candidate("mlp_size_layerlist[1]", 48, 2.9, 64, 0.005),
+                candidate("learning_rate", 0.002, 3.1, 48, -0.005),
+            ],
+            "baseline_config_after": AFTER,
+        },
+    ],
+}
+
+
+@pytest.fixture
+def line(tmp_path):
+    """The ancestor's command line, with its settings; ``more`` goes behind it."""
+    (tmp_path / "start.yaml").write_text(yaml.dump(START))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.py").write_text((TOYS / "ancestor.py").read_text())
+
+    def words(*more):
+        names = ["n_layer", "mlp_size_layerlist", "learning_rate"]
+        return arguments(
+            ["--to", str(tmp_path / "new.yaml"), "--cwd", str(tmp_path / "code"),
+             "--python", sys.executable, "--out", str(tmp_path / "out"),
+             "--orig_settings", str(tmp_path / "start.yaml"), "--param_names", *names,
+             "--increments", "1", "16", "0.001", "--iterations", "2",
+             "--results_file", str(tmp_path / "sweep_log.yaml"), *more]
+        )  # fmt: skip
+
+    return words
+
+
+def test_layer_lists_become_layers_and_are_written_as_lists_again(line, tmp_path):
+    convert(line())
+    found, _ = load(tmp_path / "new.yaml")
+    assert found.baseline == {
+        "learning_rate": 0.001,
+        "layers": [{"mlp_size": 16}, {"mlp_size": 32}],
+    }
+    assert isinstance(found.trainer, Foreign)
+    args = found.trainer.args
+    assert args.write(args.spread(found.baseline)) == [
+        "--learning_rate", "0.001", "--n_layer", "2", "--mlp_size_layerlist", "16", "32"
+    ]  # fmt: skip
+
+
+def test_every_option_has_its_meaning_or_a_remark(line):
+    options = line("--num_iterations", "9", "--random_iterations", "2", "--efficiency_target",
+                   "vram", "--max_iters_increase", "500")  # fmt: skip
+    made = exploration(options, START)
+    assert made["space"] == {
+        "layers": {"duplicate": "each"},
+        "layers[*].mlp_size": {"step": 16, "min": 16},
+        "learning_rate": {"step": 0.001, "min": 0.001},
+    }
+    assert made["strategy"]["max_rounds"] == 9
+    assert made["seeds"] == {"first": 7, "screen": 2, "max": 3, "confirm": 2}
+    assert made["objective"]["cost"] == "peak_memory"
+    remarks = "\n".join(convert(options))
+    for option in ("--iterations 2", "dup_middle", "--max_iters_increase 500"):
+        assert option in remarks
+
+
+def test_overrides_are_literals_or_text():
+    changed = overridden({"a": 1}, ["a=2.5", "b=True", "c=words here", "d=[1, 2]"])
+    assert changed == {"a": 2.5, "b": True, "c": "words here", "d": [1, 2]}
+    with pytest.raises(InputError, match="write KEY=VALUE"):
+        overridden({}, ["a"])
+
+
+def test_what_cannot_be_converted_is_named(line, tmp_path):
+    with pytest.raises(InputError, match="3 values for 2 layers"):
+        layered({"n_layer": 2, "mlp_size_layerlist": [1, 2, 3]})
+    with pytest.raises(InputError, match="only numbers can be searched"):
+        exploration(line(), {"n_layer": 2, "mlp_size_layerlist": [1, 2], "learning_rate": "x"})
+    (tmp_path / "sweep_log.yaml").write_text("iterations: []")
+    with pytest.raises(InputError, match="should begin with an iteration -1"):
+        convert(line())
+
+
+def test_a_log_is_imported_as_a_study_that_goes_on(line, tmp_path):
+    (tmp_path / "sweep_log.yaml").write_text(yaml.dump(LOG))
+    told = convert(line("--num_iterations", "2"))
+    assert "imported 4 single-seed measurements" in "\n".join(told)
+    before = open_study(tmp_path / "out" / "new").history
+    assert all(trial.facts["imported"] for trial in before)
+    assert "imported from sweep_log.yaml, single-seed" in before.accepted[0].words
+    done = run(tmp_path / "new.yaml", tmp_path / "out", "--set", EXECUTOR)
+    assert "round 1" in done.stdout
+    study = open_study(tmp_path / "out" / "new")
+    assert len(study.history) > 4
+    assert [t.state for t in study.history if "imported" not in t.facts].count("failed") == 0
+    asked, _ = load(tmp_path / "new.yaml")
+    results = derive(asked, before[0].request.description, study.history)
+    assert [block["iter"] for block in results["iterations"]][:3] == [-1, 0, 1]
+    assert results["iterations"][1]["chosen"]["key"] == "layers[1].mlp_size +16"
+    assert incumbent_of(before[0].request.description, before)[1]["layers"][1] == {"mlp_size": 48}
+
+
+def test_a_log_is_not_imported_over_a_study(line, tmp_path):
+    (tmp_path / "sweep_log.yaml").write_text(yaml.dump(LOG))
+    convert(line())
+    with pytest.raises(InputError, match="holds a study already"):
+        convert(line())

@@ -1,0 +1,216 @@
+"""The parts of guided search: the lattice, the model, the climb, and what they find together."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from search.history import Description
+from search.objective import Objective
+from search.simulation import Simulation
+from search.strategies.ascent import Climb, Moves
+from search.strategies.base import Run
+from search.strategies.features import Features
+from search.strategies.forms import Array
+from search.strategies.guided import Guided, guide_of
+from search.strategies.lattice import Lattice
+from search.strategies.random import Random
+from search.strategies.sampling import Explored, lattice_of
+from search.strategies.surrogate import Surrogate
+from search.strategies.tariff import Tariff, price
+from spec.errors import InputError
+from tests.search.landscape import SPACE, Hill
+
+
+@pytest.fixture(scope="module")
+def lattice() -> Lattice:
+    return lattice_of(Hill().problem())
+
+
+def test_the_baseline_is_a_point_without_changes(lattice: Lattice):
+    assert lattice.edit(lattice.start) is None
+    assert lattice.config(lattice.start) is lattice.baseline
+
+
+def test_a_config_and_its_point_lead_to_each_other(lattice: Lattice):
+    points = lattice.scattered(np.random.default_rng(1), 200)
+    known = 0
+    for point, answer in zip(points, lattice.described(points), strict=True):
+        if answer is None:
+            continue
+        known += 1
+        active = lattice.active(point[None])[0]
+        gone = answer.config["layers"][0]["mlp"]["kind"] == "none"
+        for axis in lattice.axes:
+            span = lattice.coordinates(axis)
+            if not (gone and axis.name.endswith("hidden")):
+                assert (lattice.encode(answer)[span] == point[span])[active[span]].all()
+    assert known > 100
+
+
+def test_options_follow_the_component_that_has_them(lattice: Lattice):
+    point = lattice.start.copy()
+    (mlp,) = (axis for axis in lattice.axes if axis.name == "layers[:].mlp")
+    point[lattice.coordinates(mlp)] = mlp.levels.index("none")
+    assert lattice.config(point)["layers"] == [{"heads": 1, "mlp": {"kind": "none"}}] * 2
+    point[lattice.coordinates(mlp)] = mlp.levels.index("gated")
+    layers = lattice.config(point)["layers"]
+    assert layers == [{"heads": 1, "mlp": {"kind": "gated", "hidden": 64}}] * 2
+
+
+def test_layers_that_are_not_there_have_no_effect(lattice: Lattice):
+    features = Features(lattice)
+    point = lattice.start.copy()
+    other = point.copy()
+    (heads,) = (axis for axis in lattice.axes if axis.name == "layers[*].heads")
+    other[lattice.coordinates(heads).stop - 1] = 2
+    assert (features(point[None]) == features(other[None])).all()
+    assert lattice.config(point) == lattice.config(other)
+
+
+@pytest.mark.parametrize("rule", [{"step": 16, "min": 16}, {"scale": 2, "max": 1e9}])
+def test_a_rule_without_an_end_is_refused_with_a_way_out(rule: dict[str, float]):
+    world = Hill(space={**SPACE, "width": rule, "layers": {"duplicate": "each"}})
+    with pytest.raises(InputError, match="give the rule a max"):
+        lattice_of(world.problem())
+
+
+def test_costs_are_known_without_describing_every_point(lattice: Lattice):
+    tariff = Tariff(lattice, ["parameters"], seed=1)
+    points = lattice.scattered(np.random.default_rng(2), 300)
+    guessed = tariff.forms["parameters"](lattice.marks(points))
+    pairs = zip(guessed, lattice.described(points), strict=True)
+    errors = [abs(g / price("parameters", a) - 1) for g, a in pairs if a is not None]
+    assert np.quantile(errors, 0.9) < 0.1
+
+
+def _effects(features: Features, points: Array, rng: np.random.Generator) -> Array:
+    scale = [1.0 if group == "main" else 0.05 for group in features.groups]
+    weights: Array = rng.standard_normal(len(features.groups)) * scale
+    values: Array = features(points) @ weights
+    return values
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_the_model_learns_effects_from_few_points(lattice: Lattice, noise: float):
+    rng = np.random.default_rng(3)
+    features, points = Features(lattice), lattice.scattered(rng, 260)
+    values = _effects(features, points, np.random.default_rng(4))
+    seen, unseen = slice(0, 60), slice(60, None)
+    noisy = values[seen] + noise * values.std() * rng.standard_normal(60)
+    model = Surrogate(features, points[seen], noisy)
+    guessed = model.mean()(lattice.marks(points[unseen]))
+    left = ((guessed - values[unseen]) ** 2).mean() / values[unseen].var()
+    assert left < (0.05 if noise == 0.0 else 0.15)
+
+
+def test_draws_agree_where_much_was_measured_and_differ_elsewhere(lattice: Lattice):
+    rng = np.random.default_rng(5)
+    features, points = Features(lattice), lattice.scattered(rng, 120)
+    narrow = points.copy()
+    (width,) = (axis for axis in lattice.axes if axis.name == "width")
+    narrow[:, lattice.coordinates(width)] = lattice.start[lattice.coordinates(width)]
+    model = Surrogate(features, narrow, _effects(features, narrow, np.random.default_rng(6)))
+    draws = [model.sample(np.random.default_rng(seed)) for seed in range(40)]
+    spread = [np.std([draw(lattice.marks(p)) for draw in draws], axis=0) for p in (narrow, points)]
+    assert spread[0].mean() < spread[1].mean() / 3
+
+
+def test_the_posterior_covers_the_truth_as_often_as_it_says(lattice: Lattice):
+    features = Features(lattice)
+    inside = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        points = lattice.scattered(rng, 41)
+        values = _effects(features, points, rng)
+        noisy = values + 0.05 * values.std() * rng.standard_normal(41)
+        model = Surrogate(features, points[:40], noisy[:40])
+        draws = [float(model.sample(rng)(lattice.marks(points[40:]))[0]) for _ in range(60)]
+        low, high = np.quantile(draws, [0.1, 0.9])
+        inside.append(low <= values[40] <= high)
+    assert 0.55 <= np.mean(inside) <= 0.97  # of 30; 0.8 is nominal
+
+
+def test_a_climb_finds_the_best_point_under_a_cap():
+    space = {key: SPACE[key] for key in ("width", "layers", "layers[:].mlp.hidden", "rate")}
+    lattice = lattice_of(Hill(space=space).problem())
+    everything = np.array(list(itertools.product(*(range(size) for size in lattice.sizes))))
+    features, tariff = Features(lattice), Tariff(lattice, ["parameters"], 1)
+    costs = tariff.forms["parameters"](lattice.marks(everything))
+    missed = 0
+    for seed in range(20):
+        points = lattice.scattered(np.random.default_rng(seed), 30)
+        values = _effects(features, points, np.random.default_rng(seed))
+        wish = Surrogate(features, points, values).mean()
+        climb = Climb(lattice, Moves(lattice), wish, tariff.forms, {"parameters": 30_000.0})
+        best = climb.run([lattice.start, np.zeros_like(lattice.start)])[0]
+        fits = wish(lattice.marks(everything))[costs <= 30_000.0]
+        missed += float(wish(lattice.marks(best[None]))[0]) < fits.max() - 0.02 * np.ptp(fits)
+    assert missed <= 2
+
+
+def test_a_proposal_describes_few_configs():
+    world = Hill(noise=0.005)
+    problem = world.problem()
+    search = Simulation(Guided(trials=60), problem, world)
+    search.run(max_trials=3)
+    most, before = 0, world.described
+    for count in range(4, 40):
+        search.run(max_trials=count)
+        most, before = max(most, world.described - before), world.described
+    assert most <= 300
+
+
+def test_it_leaves_less_to_find_than_chance():
+    left = {}
+    for kind in (Guided, Random):
+        losses = []
+        for first in range(4):
+            world = Hill(noise=0.005)
+            search = Simulation(kind(trials=50), world.problem(first=first * 100), world)
+            search.run()
+            (step,) = search.history.accepted
+            assert step.config is not None
+            losses.append(world.loss(step.config))
+        left[kind] = np.mean(losses)
+    assert left[Guided] < left[Random]
+
+
+def test_many_diverged_trials_do_not_mislead_it():
+    world = Hill(noise=0.005, broken="gated")
+    search = Simulation(Guided(trials=40), world.problem(), world)
+    search.run()
+    (step,) = search.history.accepted
+    assert step.config is not None
+    assert step.config["layers"][0]["mlp"]["kind"] == "plain"
+
+
+def test_pareto_mode_ends_with_a_front_over_the_caps():
+    world = Hill(noise=0.002, limit=1e9)
+    caps = (10_000.0, 30_000.0, 90_000.0)
+    search = Simulation(Guided(trials=45, caps=caps), world.problem(), world)
+    search.run()
+    front = search.history.decisions[-1].detail["front"]
+    costs, losses = ([row[key] for row in front] for key in ("parameters", "val_loss"))
+    assert losses == sorted(losses)
+    assert costs == sorted(costs, reverse=True)
+    assert min(costs) <= caps[0] < max(costs) <= caps[-1]
+
+
+def test_a_target_that_is_missed_counts_as_late():
+    world = Hill()
+    problem = world.problem()
+    timed = replace(problem, objective=Objective(gain="time_to_target", target=2.9))
+    search = Simulation(Guided(trials=20), timed, world)
+    search.run(max_trials=12)
+    explored = Explored.of(timed, search.history)
+    assert any(math.isinf(value) for value in explored.qualities.values())
+    belief = guide_of(timed).belief(explored)
+    assert belief is not None
+    proposal = search.strategy.propose(timed, search.history)
+    assert isinstance(proposal, Run)
+    assert isinstance(proposal.requests[0].description, Description)

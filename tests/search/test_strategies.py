@@ -1,0 +1,189 @@
+"""What every strategy keeps, whatever it does inside."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from search.history import INTERRUPTED, Failure, History
+from search.simulation import Simulation
+from search.strategies import strategies
+from search.strategies.base import Run, Strategy
+from search.strategies.sampling import Sampling
+from tests.search.landscape import SPACE, Hill
+
+TRIALS = 24
+OPTIONS: dict[str, dict[str, Any]] = {"grid": {"trials": TRIALS}, "greedy": {"max_rounds": 2}}
+KINDS = sorted(strategies)
+
+
+def made(kind: str) -> Strategy:
+    options = OPTIONS.get(kind, {"trials": TRIALS})
+    return strategies[kind](**options)
+
+
+def searched(kind: str, world: Hill, workers: int = 1, **seeds: Any) -> Simulation:
+    simulation = Simulation(made(kind), world.problem(workers, **seeds), world, workers)
+    simulation.run(max_trials=200)
+    return simulation
+
+
+def asked(proposal: object) -> list[tuple[str, int]]:
+    assert isinstance(proposal, Run)
+    return [(r.description.config_id, r.seed) for r in proposal.requests]
+
+
+def told(proposal: object) -> object:
+    return asked(proposal) if isinstance(proposal, Run) else proposal
+
+
+def beginning(history: History, count: int) -> History:
+    """A history as it was when its first trials had ended, without its decisions."""
+    return History(sorted(history, key=lambda trial: trial.number)[:count])
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def search(request: pytest.FixtureRequest) -> Simulation:
+    return searched(request.param, Hill(noise=0.002))
+
+
+def test_the_first_trial_is_the_baseline(search: Simulation):
+    assert search.history[0].config_id == search.problem.baseline.config_id
+
+
+def test_proposing_twice_gives_the_same(search: Simulation):
+    history = beginning(search.history, 5)
+    ways = [search.strategy.propose(search.problem, history) for _ in range(2)]
+    assert told(ways[0]) == told(ways[1])
+
+
+@pytest.mark.parametrize("count", [1, 7, 15, 23])
+def test_resumed_anywhere_it_ends_the_same(search: Simulation, count: int):  # behaviours 25, 29
+    world = search.world
+    assert isinstance(world, Hill)
+    before = beginning(search.history, count)
+    now = max(trial.ended or 0.0 for trial in before)
+    again = Simulation(search.strategy, world.problem(), world, history=before, now=now)
+    again.run(max_trials=200)
+    assert [t.request for t in again.history] == [t.request for t in search.history]
+    assert [d.words for d in again.history.decisions] == [d.words for d in search.history.decisions]
+
+
+def test_nothing_is_trained_twice(search: Simulation):
+    counts = Counter((trial.config_id, trial.seed) for trial in search.history)
+    assert max(counts.values()) == 1
+
+
+def test_limits_are_kept(search: Simulation):
+    limit = search.problem.objective.limits["parameters"]
+    assert all(t.request.description.inventory["parameters"] <= limit for t in search.history)
+
+
+def test_it_stops_with_a_reason(search: Simulation):
+    last = search.history.decisions[-1]
+    assert last.kind == "stop"
+    assert len(last.words) > 10
+
+
+def test_an_accepted_config_is_better_and_was_confirmed_on_fresh_seeds(search: Simulation):
+    for step in search.history.accepted:
+        verdict = step.detail["attempts"][-1]
+        assert verdict["confirmed"]
+        explored = {t.seed for t in search.history if t.request.purpose.phase != "confirm"}
+        assert not explored & set(verdict["seeds"])
+        assert step.config is not None
+        world = search.world
+        assert isinstance(world, Hill)
+        assert world.loss(step.config) < world.loss(search.problem.baseline.config)
+
+
+def test_decisions_are_plain_data(search: Simulation):
+    for decision in search.history.decisions:
+        json.dumps(dict(decision.detail))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_costs_in_another_unit_change_nothing(kind: str):
+    one, other = (searched(kind, Hill(noise=0.002, unit=unit)) for unit in (1.0, 1024.0))
+    assert [t.config_id for t in one.history] == [t.config_id for t in other.history]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_in_which_trials_are_listed_changes_nothing(kind: str):
+    search = searched(kind, Hill(noise=0.002))
+    trials = list(search.history)[:9]
+    problem = search.problem
+    ways = [search.strategy.propose(problem, History(way)) for way in (trials, trials[::-1])]
+    assert told(ways[0]) == told(ways[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_failures_are_survived(kind: str):  # behaviours 14
+    search = searched(kind, Hill(noise=0.002, broken="none"))
+    assert search.history.decisions[-1].kind == "stop"
+    taken = [step.config for step in search.history.accepted]
+    assert all(c is not None and c["layers"][0]["mlp"]["kind"] != "none" for c in taken)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_trial_is_asked_for_again(kind: str):
+    search = searched(kind, Hill(noise=0.002))
+    trials = sorted(search.history, key=lambda trial: trial.number)[:6]
+    gone = replace(trials[-1], state="failed", failure=Failure(INTERRUPTED, "ended"), curve=())
+    proposal = search.strategy.propose(search.problem, History([*trials[:-1], gone]))
+    assert (gone.config_id, gone.seed) in asked(proposal)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_get_different_trials(kind: str):
+    search = searched(kind, Hill(noise=0.002), workers=4)
+    proposal = search.strategy.propose(search.problem, History(list(search.history)[:3]))
+    wanted = asked(proposal)
+    assert len(wanted) >= 3
+    assert len(set(wanted)) == len(wanted)
+    counts = Counter((trial.config_id, trial.seed) for trial in search.history)
+    assert max(counts.values()) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_space_that_is_used_up_ends_the_search(kind: str):  # behaviours 41
+    world = Hill(noise=0.002, space={"width": SPACE["width"]})
+    search = searched(kind, world)
+    assert search.history.decisions[-1].kind == "stop"
+    assert len({t.config_id for t in search.history}) <= 6
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(strategies[kind], Sampling)])
+def test_more_trials_go_on_where_the_search_ended(kind: str):  # behaviours 30
+    world = Hill(noise=0.002)
+    search = searched(kind, world)
+    longer = strategies[kind](trials=TRIALS + 10)
+    again = Simulation(longer, search.problem, world, history=search.history)
+    again.run(max_trials=200)
+    assert len(again.history) > TRIALS
+    assert again.history.decisions[-1].kind == "stop"
+    counts = Counter((trial.config_id, trial.seed) for trial in again.history)
+    assert max(counts.values()) == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(strategies[kind], Sampling)])
+def test_every_config_gets_its_seeds(kind: str):
+    search = searched(kind, Hill(noise=0.002), screen=2)
+    rows = Counter(t.config_id for t in search.history if t.request.purpose.phase == "explore")
+    assert set(rows.values()) == {2}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(strategies[kind], Sampling)])
+def test_the_trials_asked_for_are_not_exceeded(kind: str):
+    assert len(searched(kind, Hill(noise=0.002)).history) <= TRIALS
+
+
+def test_without_confirming_the_best_is_taken_unconfirmed():
+    search = searched("random", Hill(), confirm=0)
+    (step,) = search.history.accepted
+    assert all(trial.request.purpose.phase == "explore" for trial in search.history)
+    assert step.config_id != search.problem.baseline.config_id

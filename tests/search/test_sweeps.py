@@ -1,0 +1,159 @@
+"""Grids: the product of a space, and sweep files of the ancestor."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.simulation import Simulation
+from search.strategies.grid import Grid
+from search.strategies.sweeps import combinations, expanded
+from spec.errors import InputError
+from tests.search.landscape import SPACE, Hill
+
+
+def test_lists_are_swept_and_the_rest_is_fixed():
+    sweep = {"a": [1, 2], "b": "x", "c": [True, False]}
+    assert list(expanded(sweep)) == [
+        {"a": 1, "b": "x", "c": True},
+        {"a": 1, "b": "x", "c": False},
+        {"a": 2, "b": "x", "c": True},
+        {"a": 2, "b": "x", "c": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("span", "values"),
+    [
+        ({"start": 0.0, "end": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
+        ({"start": 0, "end": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
+        ({"start": 2, "end": 6, "step": 2}, [2, 4, 6]),
+        ({"start": 2, "end": 4}, [2, 3, 4]),
+        ({"start": 0.1, "end": 0.35}, [0.1, 0.2, 0.3]),
+        ({"start": 6, "end": 2, "step": -2}, [6, 4, 2]),
+    ],
+)
+def test_a_range_keeps_its_end(span: dict[str, float], values: list[float]):  # behaviours 33
+    assert [found["x"] for found in expanded({"x": {"range": span}})] == values
+
+
+def test_groups_add_their_keys_in_turn():
+    sweep = {"parameter_groups": [{"a": [1]}, {"a": [2], "b": [3, 4]}], "a": [0], "c": 5}
+    assert list(expanded(sweep)) == [
+        {"a": 1, "c": 5},
+        {"a": 2, "c": 5, "b": 3},
+        {"a": 2, "c": 5, "b": 4},
+    ]
+
+
+def test_conditions_sweep_where_they_hold():  # behaviours 37
+    sweep = {"a": [1, 2], "b": {"conditions": [["a", 2]], "options": [7, 8]}}
+    assert list(expanded(sweep)) == [{"a": 1}, {"a": 2, "b": 7}, {"a": 2, "b": 8}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("many.yaml", "a: [1, 2]\n---\na: 3\n"),
+        ("list.yaml", "- a: [1, 2]\n- a: 3\n"),
+        ("list.json", '[{"a": [1, 2]}, {"a": 3}]'),
+    ],
+)
+def test_files_of_every_form_are_read(tmp_path: Path, name: str, text: str):
+    file = tmp_path / name
+    file.write_text(text)
+    assert list(combinations(file)) == [{"a": 1}, {"a": 2}, {"a": 3}]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- 3\n", "no sweep"),
+        ("a: {range: {start: 1}}", "is no range"),
+        ("a: {range: {start: 0, end: 1, step: 0}}", "is no range"),
+        ("a: {conditions: 3, options: 4}", "write {conditions"),
+    ],
+)
+def test_what_is_no_sweep_is_named(tmp_path: Path, text: str, said: str):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=said):
+        list(combinations(file))
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match="give the path"):
+        list(combinations(tmp_path / "none.yaml"))
+
+
+ANCESTOR = os.environ.get("ESPALIER_ANCESTOR", "")
+
+
+@pytest.mark.skipif(
+    not ANCESTOR, reason="ESPALIER_ANCESTOR names no checkout of ReaLLMASIC/nanoGPT"
+)
+def test_the_ancestors_own_files_expand_as_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    script = Path(ANCESTOR, "optimization_and_search", "run_experiments.py")
+    spec = importlib.util.spec_from_file_location("run_experiments", script)
+    assert spec is not None
+    assert spec.loader is not None
+    theirs = importlib.util.module_from_spec(spec)
+    monkeypatch.chdir(tmp_path)  # it makes a folder where it is imported
+    spec.loader.exec_module(theirs)
+    files = sorted(Path(ANCESTOR, "explorations").rglob("*.yaml"))
+    assert files
+    for file in files:
+        sweeps = theirs.load_configurations(str(file), "yaml")
+        wanted = itertools.chain.from_iterable(map(theirs.generate_combinations, sweeps))
+        pairs = zip(itertools.islice(wanted, 300), combinations(file), strict=False)
+        for want, found in pairs:
+            assert _plain(want) == _plain(found), file.name
+
+
+def _plain(combination: dict[str, Any]) -> list[tuple[str, str]]:
+    """Numbers as PyYAML misreads them, ``1e-4`` for one, are words: compare by value."""
+    return [(key, _number(value)) for key, value in combination.items()]
+
+
+def _number(value: Any) -> str:
+    try:
+        return f"{float(value):.10g}"
+    except (TypeError, ValueError):
+        return json.dumps(value)
+
+
+def test_a_grid_is_every_combination_once():
+    world = Hill(space={key: SPACE[key] for key in ("width", "layers", "layers[*].heads")})
+    search = Simulation(Grid(), world.problem(confirm=0), world)
+    search.run()
+    assert len({trial.config_id for trial in search.history}) == len(search.history)
+    layers = sum(3**count for count in range(1, 5))
+    listed = list(Grid().listing(search.problem))
+    assert len(listed) == 6 * layers
+    assert listed.count({}) == 1
+
+
+def test_a_grid_too_large_to_walk_is_refused():
+    world = Hill(space={**SPACE, "layers": {"duplicate": "each", "max": 12}})
+    with pytest.raises(InputError, match="cap it with trials"):
+        Simulation(Grid(), world.problem(), world).run(max_trials=3)
+
+
+def test_a_sweep_file_is_searched_in_its_order(tmp_path: Path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("width: [48, 64, 80]\nrate: [0.01, 0.02]\nnowhere_known: 1\n")
+    world = Hill()
+    grid = Grid(file=str(file))
+    assert [row["width"] for row in grid.listing(world.problem())] == [48, 48, 64, 64, 80, 80]
+    search = Simulation(grid, world.problem(confirm=0), world)
+    search.run()
+    tried = [t.request.description.config for t in search.history][1:]
+    assert [(c["width"], c["rate"]) for c in tried] == [
+        (width, rate) for width in (48, 64, 80) for rate in (0.01, 0.02)
+    ]
