@@ -18,6 +18,7 @@ from pathlib import Path
 
 from search.summary import open_study
 from spec import yaml
+from spec.config import Data
 
 BAR = 0.15
 """Seconds per trial that a search may add."""
@@ -25,12 +26,18 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+def baseline() -> Data:
+    """The tiny baseline with a warm-up that ten steps have room for."""
+    config: Data = yaml.read(ROOT / "explorations" / "baselines" / "tiny.yaml").data
+    return {**config, "schedule": {**config["schedule"], "warmup_steps": 2}}
+
+
 def exploration(folder: Path, start: str, trials: int) -> Path:
     """Ten-step trials of the tiny baseline that differ in their learning rate, one at a time."""
     rates = [round(1e-3 * 1.03**i, 8) for i in range(trials)]
     asked = {
         "study": start,
-        "baseline": str(ROOT / "explorations" / "baselines" / "tiny.yaml"),
+        "baseline": baseline(),
         "budget": {"max_steps": 10},
         "space": {"optimizer.learning_rate": {"choices": rates}},
         "seeds": {"screen": 1, "max": 1, "confirm": 0},
@@ -86,7 +93,7 @@ def train_here(folder: Path, trials: int) -> None:
     from trainer.facts import Facts
     from trainer.loop import Training
 
-    config = TrainerConfig.read(yaml.read(ROOT / "explorations" / "baselines" / "tiny.yaml"))
+    config = TrainerConfig.read(yaml.Document(baseline()))
     dataset = open_dataset(config.data)
     config = resolve(config, dataset.meta)
     seconds = []

@@ -40,7 +40,7 @@ BUDGETS = (25, 50, 100, 200)
 NOISES = (0.0, 0.005, 0.02)
 BAR = 100
 """The budget at which guided has to leave at most a third of the best sampler's regret."""
-LOOP_TRIALS = 2000
+LOOP_TRIALS = 600
 """Trainings after which greedy and the loop are cut off."""
 
 SEARCHES: Mapping[str, Callable[[], Sampling]] = {
@@ -56,6 +56,9 @@ SLOW = {"gp": (1, 100, (0.005,))}
 """Searches too slow to repeat: how many seeds, how many trainings, which noises."""
 
 
+RAW = RESULTS / "search_efficiency.json"
+
+
 @dataclass(frozen=True)
 class Case:
     """One search on one landscape."""
@@ -69,6 +72,9 @@ class Case:
     def world(self) -> Landscape:
         """A fresh world."""
         return LANDSCAPES[self.landscape](self.noise)
+
+
+Done = Mapping[Case, Mapping[int, float]]
 
 
 def regrets(case: Case) -> tuple[Case, dict[int, float]]:
@@ -111,18 +117,40 @@ def stepwise(case: Case) -> tuple[Case, dict[int, float]]:
     return case, found
 
 
-def run(cases: list[Case], workers: int) -> dict[Case, dict[int, float]]:
-    """All cases, a few at a time."""
-    work = [(stepwise if case.search in ("greedy", "loop") else regrets, case) for case in cases]
-    started, done = time.monotonic(), {}
+def run(
+    cases: list[Case],
+    workers: int,
+    save: Callable[[Done], None],
+    done: dict[Case, dict[int, float]],
+) -> None:
+    """All cases that are not done yet, a few at a time."""
+    todo = [case for case in cases if case not in done]
+    started, before = time.monotonic(), len(done)
     with ProcessPoolExecutor(workers) as pool:
-        for future in [pool.submit(function, case) for function, case in work]:
-            case, found = future.result()
+        for case, found in pool.map(_one, todo):
             done[case] = found
             if len(done) % 20 == 0:
                 spent = time.monotonic() - started
-                print(f"{len(done)}/{len(cases)} searches, {spent:.0f} s", file=sys.stderr)
-    return done
+                print(f"{len(done) - before}/{len(todo)} searches, {spent:.0f} s", file=sys.stderr)
+                save(done)
+    save(done)
+
+
+def _one(case: Case) -> tuple[Case, dict[int, float]]:
+    return (stepwise if case.search in ("greedy", "loop") else regrets)(case)
+
+
+def save(done: Done) -> None:
+    """Keep every search's regrets, so that a long benchmark can go on with --resume."""
+    RESULTS.mkdir(exist_ok=True)
+    rows = [json.dumps([*vars(case).values(), found]) for case, found in done.items()]
+    RAW.write_text("[\n" + ",\n".join(rows) + "\n]\n", encoding="utf-8")
+
+
+def saved() -> dict[Case, dict[int, float]]:
+    """What an earlier run has kept."""
+    rows = json.loads(RAW.read_text(encoding="utf-8")) if RAW.exists() else []
+    return {Case(*row[:-1]): {int(k): v for k, v in row[-1].items()} for row in rows}
 
 
 def planned(quick: bool, seeds: int, names: list[str]) -> list[Case]:
@@ -138,10 +166,10 @@ def planned(quick: bool, seeds: int, names: list[str]) -> list[Case]:
                     trials = min(trials, 50 if name not in ("greedy", "loop") else 300)
                 if noise in noises:
                     cases += [Case(landscape, noise, name, k, trials) for k in range(count)]
-    return cases
+    return sorted(cases, key=lambda case: case.seed)  # cut short, it still compares like with like
 
 
-def table(done: Mapping[Case, Mapping[int, float]]) -> dict[tuple[str, float, str, int], float]:
+def table(done: Done) -> dict[tuple[str, float, str, int], float]:
     """Mean regret by landscape, noise, search and budget."""
     columns: dict[tuple[str, float, str, int], list[float]] = {}
     for case, found in done.items():
@@ -152,7 +180,7 @@ def table(done: Mapping[Case, Mapping[int, float]]) -> dict[tuple[str, float, st
     return {key: fmean(values) for key, values in columns.items()}
 
 
-def spent_for_same(done: Mapping[Case, Mapping[int, float]], at: tuple[str, float]) -> list[float]:
+def spent_for_same(done: Done, at: tuple[str, float]) -> list[float]:
     """Per seed: greedy's trainings for the loop's final regret, over the loop's for the same."""
     ratios = []
     for case, path in done.items():
@@ -173,61 +201,63 @@ def _first(path: Mapping[int, float], level: float) -> float:
     return next((spent for spent in sorted(path) if path[spent] <= level + 1e-9), math.inf)
 
 
-def report(done: Mapping[Case, Mapping[int, float]], bar: int) -> tuple[str, bool]:
-    """The table as Markdown, and whether every bar is met."""
+def report(done: Done, bar: int) -> tuple[str, bool]:
+    """The tables as Markdown, and whether every bar is met."""
     means = table(done)
-    budgets = sorted({key[3] for key in means})
+    places = list(dict.fromkeys((key[0], key[1]) for key in means))
+    guided = [_guided_row(means, place, bar) for place in places]
+    greedy = [_greedy_row(done, place) for place in places]
     lines = ["# Search efficiency", "", "`python -m benchmarks.search_efficiency`", ""]
     lines += [f"Mean regret after so many trainings, in % (0: the optimum). Bar at {bar}.", ""]
-    lines.append("| landscape | noise | search | " + " | ".join(map(str, budgets)) + " | seeds |")
+    lines += _regret_rows(done, means)
+    head = f"| landscape | noise | guided / best sampler at {bar}, % | bar 1/3 |"
+    lines += ["", head, "|---|---|---|---|", *(row for row, _ in guided)]
+    lines += ["", "Greedy's trainings over those of the ancestor's rule for the same quality:", ""]
+    lines += ["| landscape | noise | median | greedy ends at | loop ends at | bar 1/2 |"]
+    lines += ["|---|---|---|---|---|---|", *(row for row, _ in greedy)]
+    return "\n".join(lines) + "\n", all(fine for _, fine in guided + greedy)
+
+
+def _regret_rows(done: Done, means: Mapping[tuple[str, float, str, int], float]) -> list[str]:
+    budgets = sorted({key[3] for key in means})
+    lines = ["| landscape | noise | search | " + " | ".join(map(str, budgets)) + " | seeds |"]
     lines.append("|---|---|---|" + "---|" * (len(budgets) + 1))
-    met = True
-    for landscape, noise in dict.fromkeys((key[0], key[1]) for key in means):
-        rows = {k[2]: k for k in means if k[:2] == (landscape, noise)}
-        for name in rows:
-            cells = [means.get((landscape, noise, name, budget)) for budget in budgets]
-            shown = " | ".join("-" if cell is None else f"{100 * cell:.2f}" for cell in cells)
-            count = sum((c.landscape, c.noise, c.search) == (landscape, noise, name) for c in done)
-            lines.append(f"| {landscape} | {noise:.1%} | {name} | {shown} | {count} |")
-    lines += [
-        "",
-        f"| landscape | noise | guided / best sampler at {bar} | bar 1/3 |",
-        "|---|---|---|---|",
-    ]
-    for landscape, noise in dict.fromkeys((key[0], key[1]) for key in means):
-        own = means[landscape, noise, "guided", bar]
-        peers = {n: r for n in PEERS if (r := means.get((landscape, noise, n, bar))) is not None}
-        best = min(peers, key=lambda name: peers[name])
-        fine = own <= peers[best] / 3 + 1e-4
-        met &= fine
-        share = f"{100 * own:.2f} / {100 * peers[best]:.2f} ({best})"
-        lines.append(f"| {landscape} | {noise:.1%} | {share} | {'met' if fine else 'MISSED'} |")
-    lines += [
-        "",
-        "Greedy's trainings over those of the ancestor's rule for the same final quality",
-        "",
-    ]
-    lines += [
-        "| landscape | noise | median | greedy ends at | loop ends at | bar 1/2 |",
-        "|---|---|---|---|---|---|",
-    ]
-    for at in dict.fromkeys((key[0], key[1]) for key in means):
-        ratios = spent_for_same(done, at)
-        ends = [
-            fmean(
-                p[max(p)] for c, p in done.items() if (c.landscape, c.noise, c.search) == (*at, n)
-            )
-            for n in ("greedy", "loop")
-        ]
-        fine = median(ratios) <= 0.5
-        met &= fine
-        told = " | ".join(f"{100 * end:.1f} %" for end in ends)
-        word = "met" if fine else "MISSED"
-        lines.append(f"| {at[0]} | {at[1]:.1%} | {median(ratios):.2f} | {told} | {word} |")
-    return "\n".join(lines) + "\n", met
+    for landscape, noise, name in sorted({key[:3] for key in means}):
+        cells = [means.get((landscape, noise, name, budget)) for budget in budgets]
+        shown = " | ".join("-" if cell is None else f"{100 * cell:.2f}" for cell in cells)
+        count = sum((c.landscape, c.noise, c.search) == (landscape, noise, name) for c in done)
+        lines.append(f"| {landscape} | {noise:.1%} | {name} | {shown} | {count} |")
+    return lines
 
 
-def plot(done: Mapping[Case, Mapping[int, float]]) -> go.Figure:
+def _guided_row(
+    means: Mapping[tuple[str, float, str, int], float], place: tuple[str, float], bar: int
+) -> tuple[str, bool]:
+    own = means[*place, "guided", bar]
+    peers = {name: found for name in PEERS if (found := means.get((*place, name, bar))) is not None}
+    best = min(peers, key=lambda name: peers[name])
+    fine = own <= peers[best] / 3 + 1e-4
+    share = f"{100 * own:.2f} / {100 * peers[best]:.2f} ({best})"
+    return f"| {place[0]} | {place[1]:.1%} | {share} | {_word(fine)} |", fine
+
+
+def _greedy_row(done: Done, place: tuple[str, float]) -> tuple[str, bool]:
+    ratio = median(spent_for_same(done, place))
+    ends = [
+        fmean(p[max(p)] for c, p in done.items() if (c.landscape, c.noise, c.search) == (*place, n))
+        for n in ("greedy", "loop")
+    ]
+    told = " | ".join(f"{100 * end:.1f} %" for end in ends)
+    return f"| {place[0]} | {place[1]:.1%} | {ratio:.2f} | {told} | {_word(ratio <= 0.5)} |", (
+        ratio <= 0.5
+    )
+
+
+def _word(fine: bool) -> str:
+    return "met" if fine else "MISSED"
+
+
+def plot(done: Done) -> go.Figure:
     """Regret against trainings, a panel per landscape and noise."""
     means = table(done)
     panels = list(dict.fromkeys((key[0], key[1]) for key in means))
@@ -259,23 +289,22 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="under a minute: one noise, two seeds")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--resume", action="store_true", help="keep what earlier runs found")
     parser.add_argument("--searches", default=",".join(SEARCHES), help="comma-separated")
     options = parser.parse_args()
     names = [
         n for n in options.searches.split(",") if not (n == "cmaes" and not find_spec("cmaes"))
     ]
     names = [n for n in names if not (options.quick and n in ("gp", "random"))]
-    done = run(
-        planned(options.quick, 2 if options.quick else options.seeds, names), options.workers
-    )
+    cases = planned(options.quick, 2 if options.quick else options.seeds, names)
+    done = saved() if options.resume else {}
+    run(cases, options.workers, (lambda _: None) if options.quick else save, done)
+    done = {case: done[case] for case in cases}
     text, met = report(done, 50 if options.quick else BAR)
     print(text)
     if not options.quick:
-        RESULTS.mkdir(exist_ok=True)
         (RESULTS / "search_efficiency.md").write_text(text, encoding="utf-8")
         plot(done).write_html(RESULTS / "search_efficiency.html", include_plotlyjs="cdn")
-        raw = [[*vars(case).values(), found] for case, found in done.items()]
-        (RESULTS / "search_efficiency.json").write_text(json.dumps(raw), encoding="utf-8")
     return 0 if met else 1
 
 

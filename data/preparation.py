@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from data import bins, publish, recipe
 from data.documents import Corpus
 from data.progress import Progress
 from data.sources import Request
+from spec import yaml
 from spec.dataset import (
+    META,
     Meta,
     SourceFacts,
     check_tokenizer,
@@ -61,7 +64,7 @@ def prepare(
     with publish.alone(folder, progress.say):
         found = None if force else current(folder, job.fingerprint)
         if found:
-            return Prepared(folder, found, new=False)
+            return Prepared(folder, _seen_again(folder, found, job.facts), new=False)
         progress.begin(folder.name, job.facts.bytes)
         with publish.appearing(folder) as new:
             meta = bins.write(job, new, progress)
@@ -78,12 +81,15 @@ def plan(name: str, tokenizer: str | None, source: Path | None, progress: Progre
     tokenizer = tokenizer or chosen.tokenizer
     check_tokenizer(tokenizer)
     dataset = chosen.source.dataset(name, given)
+    stamp = chosen.source.stamp(given)  # first: what is written from here on makes the data stale
     documents = chosen.source.documents(Request(given, prepared_root() / "downloads", progress.say))
     facts = SourceFacts(
         kind=chosen.source.kind,
         origin=chosen.source.origin(given),
         files=len(documents),
         bytes=sum(document.size for document in documents),
+        stamp=stamp,
+        interpreter=chosen.source.interpreter(),
     )
     return bins.Job(dataset, tokenizer, Corpus(documents, chosen.val_fraction), facts)
 
@@ -108,3 +114,14 @@ def current(folder: Path, fingerprint: str) -> Meta | None:
     except InputError:
         return None
     return meta if meta.fingerprint == fingerprint else None
+
+
+def _seen_again(folder: Path, meta: Meta, facts: SourceFacts) -> Meta:
+    """Note that files of another time or place held the same text."""
+    if meta.sources == (facts,):
+        return meta
+    meta = meta.model_copy(update={"sources": (facts,)})
+    beside = folder / f".{META}.{os.getpid()}"
+    beside.write_text(yaml.dump(meta.full()), encoding="utf-8")
+    beside.replace(folder / META)
+    return meta

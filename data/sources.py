@@ -20,6 +20,7 @@ from pydantic import Field
 
 from data import download
 from data.documents import Document, digest
+from spec import dataset
 from spec.errors import InputError
 from spec.family import Component, Family
 
@@ -57,6 +58,14 @@ class Source(Component):
     def origin(self, given: Path | None) -> str:
         """A path, a URL, or a version: where the text came from, for the record."""
 
+    def stamp(self, given: Path | None) -> str | None:
+        """``spec.dataset.stamp`` of the origin; None where no file of a person's is read."""
+        return None
+
+    def interpreter(self) -> str | None:
+        """``spec.dataset.interpreter``, where the text is part of it."""
+        return None
+
     def dataset(self, name: str, given: Path | None) -> str:
         """What the result is called; ``name`` is the recipe's."""
         return name
@@ -91,6 +100,9 @@ class Text(Source):
 
     def origin(self, given: Path | None) -> str:
         return str(self._root(given))
+
+    def stamp(self, given: Path | None) -> str | None:
+        return dataset.stamp(self._root(given))
 
     def dataset(self, name: str, given: Path | None) -> str:
         return name if self.path and not given else str(self._root(given))
@@ -166,6 +178,9 @@ class PythonStdlib(Source):
 
     def origin(self, given: Path | None) -> str:
         return f"Python {platform.python_version()}"
+
+    def interpreter(self) -> str | None:
+        return dataset.interpreter()
 
     def documents(self, request: Request) -> list[Document]:
         found = (_python(name, read()) for name, read in sorted(_stdlib().items()))

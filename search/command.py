@@ -98,6 +98,8 @@ def search(options: Options) -> None:
     with locked(folder):
         if options.fresh and (old := set_aside(folder)):
             console.print(f"the earlier study is kept in {old}")
+        if (folder / "trials").exists() and not (folder / "study.db").exists():
+            raise InputError(f"{folder} holds trials without their study; set them aside: --fresh")
         study = Study.open(folder / "study.db", exploration.study)
         try:
             _search(console, options, exploration, document, folder, study)
@@ -113,7 +115,7 @@ def _search(
     folder: Path,
     study: Study,
 ) -> None:
-    if closed := revive(study, folder):
+    if closed := revive(study, folder, exploration.objective):
         console.print(f"{closed} trials of an orchestrator that died are recorded as interrupted")
     if options.retry_failed:
         console.print(f"{study.forgive()} failed trials will run again where they are still wanted")
@@ -126,6 +128,10 @@ def _search(
             describer.remember(trial.request.description)
         baseline = _baseline(describer, exploration, document)
         begin(study, exploration, baseline, describer.fingerprint)
+        if not any(
+            t.config_id == baseline.config_id and t.state == "finished" for t in study.history
+        ):
+            study.forgive(baseline.config_id)  # it ended the last run, and may have been mended
         with exploration.executor.build(str(folder), exploration.trainer.preload) as executor:
             problem = problem_of(exploration, baseline, describer, executor)
             if not study.history.decisions:

@@ -107,13 +107,13 @@ def notes(options: argparse.Namespace) -> list[str]:
 
 
 def layered(config: Data) -> Data:
-    """A config of theirs as ours: lists per layer become layers; seed and private keys go.
+    """A config of theirs as ours: lists per layer become layers; a trial's own facts go.
 
     Raises:
         InputError: When lists of layers have different lengths.
     """
     lists = {key: value for key, value in config.items() if _is_list(key, value)}
-    private = {"seed", "out_dir", *(key for key in config if str(key).startswith("_"))}
+    private = {"seed", "out_dir", "device", *(key for key in config if str(key).startswith("_"))}
     plain = {k: v for k, v in config.items() if k not in private and k not in lists}
     if not lists:
         return plain

@@ -28,7 +28,7 @@ def point(space: Mapping[str, Rule], full: Data) -> dict[str, tuple[Any, BaseDis
     """
     found: dict[str, tuple[Any, BaseDistribution]] = {}
     for text, rule in space.items():
-        for path in Path.parse(text).expand(full):
+        for path in Path.parse(text).expand(full, skip=True):
             value = path.get(full)
             if Span.ALL in path.steps:
                 if any(item != value[0] for item in value):
@@ -36,6 +36,10 @@ def point(space: Mapping[str, Rule], full: Data) -> dict[str, tuple[Any, BaseDis
                 value = value[0]
             found[str(path)] = _coordinate(rule, value)
     return found
+
+
+def _whole(rule: StepRule) -> bool:
+    return all(float(x).is_integer() for x in (rule.step, rule.min, rule.max) if x is not None)
 
 
 def _coordinate(rule: Rule, value: Any) -> tuple[Any, BaseDistribution]:
@@ -48,10 +52,10 @@ def _coordinate(rule: Rule, value: Any) -> tuple[Any, BaseDistribution]:
         return here, CategoricalDistribution([*names, *([] if here in names else [here])])
     assert isinstance(rule, StepRule | ScaleRule)
     log = isinstance(rule, ScaleRule)
-    if isinstance(value, int):
+    if isinstance(value, int) and (isinstance(rule, ScaleRule) or _whole(rule)):
         low = max(int(rule.min or 1), 1) if log else int(rule.min or 0)
         high = _WIDE if rule.max is None else int(rule.max)
         return value, IntDistribution(min(low, value), max(high, value), log=log)
     least = (1e-12 if log else -1e12) if rule.min is None else float(rule.min)
     most = 1e12 if rule.max is None else float(rule.max)
-    return value, FloatDistribution(min(least, value), max(most, value), log=log)
+    return float(value), FloatDistribution(min(least, value), max(most, value), log=log)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from search.executors.base import ExecutorConfig, executors
 from search.executors.local import LocalConfig
@@ -19,7 +19,7 @@ from search.strategies import strategies
 from search.strategies.base import Strategy
 from search.strategies.greedy import Greedy
 from search.trainers import Builtin, Checkpoints, Trainer, trainers
-from spec.config import Config, Data, problems
+from spec.config import Config, Data, problems, refuse
 from spec.errors import ConfigError, InputError, Problem
 from spec.path import Path as DottedPath
 from spec.path import PathError
@@ -39,8 +39,8 @@ class Exploration(Config):
     """The cap on one trial, the same for all, and on the whole study."""
     objective: Objective = Objective()
     """What counts as better, what it is paid with, and limits."""
-    space: Space
-    """Dotted path -> rule: the dimensions."""
+    space: Space = Field(default_factory=dict)
+    """Dotted path -> rule: the dimensions. Only a strategy that brings its own does without."""
     strategy: Annotated[Strategy, strategies] = Greedy()
     """How the search proceeds."""
     seeds: Seeds = Seeds()
@@ -64,11 +64,15 @@ class Exploration(Config):
     @field_validator("space")
     @classmethod
     def _has_paths(cls, space: Space) -> Space:
-        if not space:
-            raise ValueError("an empty space; give at least one path and its rule")
         for path in space:
             DottedPath.parse(path)
         return space
+
+    @model_validator(mode="after")
+    def _something_may_change(self) -> Exploration:
+        if not self.space and self.strategy.needs_space:
+            refuse({}, "an empty space; give at least one path and its rule", "space")
+        return self
 
     @model_validator(mode="after")
     def _trainer_can_do_it(self) -> Exploration:
@@ -101,13 +105,18 @@ def load(file: Path, changes: Iterable[str] = ()) -> tuple[Exploration, Document
         raise InputError(
             f"{file}: an exploration is a mapping with baseline and space, this is not one"
         )
-    document = replace(document, data={"study": file.stem, **document.data})
+    # the kind is written out, so that --set executor.workers=2 has something to change
+    known = {"study": file.stem, "executor": {"kind": "local"}}
+    document = replace(document, data=known | document.data)
     for change in changes:
         if change.startswith("baseline="):  # another file, whose keys the other changes may reach
             document = replace(document, data=_changed(document.data, change))
     if isinstance(baseline := document.data.get("baseline"), str):
         document = document.graft("baseline", read(_beside(document, file.parent / baseline)))
     data = document.data
+    strategy = data.get("strategy")
+    if isinstance(strategy, dict) and isinstance(strategy.get("file"), str):
+        data["strategy"] = {**strategy, "file": str(file.parent / strategy["file"])}
     trainer = data.get("trainer")
     if isinstance(trainer, dict) and "command" in trainer:
         cwd = Path(str(trainer.get("cwd", "."))).expanduser()
@@ -134,7 +143,8 @@ def _changed(data: Data, change: str) -> Data:
     if not equals:
         raise InputError(f"--set {change!r} has no '='; write --set PATH=VALUE")
     word = parse(value).data
-    for path in data.get("space") or {}:  # keys of the space hold dots themselves
+    rules = sorted(data.get("space") or {}, key=len, reverse=True)
+    for path in rules:  # keys of the space hold dots themselves: the longest that fits is meant
         if text == f"space.{path}" or text.startswith(f"space.{path}."):
             return _changed_rule(data, path, text.removeprefix(f"space.{path}").lstrip("."), word)
     try:

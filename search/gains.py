@@ -103,25 +103,44 @@ def scores(trial: Trial, objective: Objective) -> Scores:
     return Scores(point.val_loss, point.val_bpb, math.exp(-point.val_loss), reached)
 
 
-def quality(trial: Trial, objective: Objective) -> float | None:
-    """The number a search maximises: higher is better; None when the trial did not measure it.
+def log_quality(trial: Trial, objective: Objective) -> float | None:
+    """Quality as a logarithm: higher is better; None when the trial did not measure it.
 
-    ``exp(-val_loss)`` or ``2**-val_bpb``, the geometric-mean probability of the next token or byte;
-    for time-to-target ``-ln(seconds)``, so that a gain of 0.1 is about a tenth less time, and
-    ``-inf`` when missed.
+    The negative loss, in nats, or for time-to-target ``-ln(seconds)``, and ``-inf`` when missed.
     """
     if trial.state != "finished":
         return None
     scored = scores(trial, objective)
     if objective.gain == "val_loss":
-        return scored.score
+        return None if scored.val_loss is None else -scored.val_loss
     if objective.gain == "val_bpb":
-        return None if scored.val_bpb is None else 2.0**-scored.val_bpb
+        return None if scored.val_bpb is None else -scored.val_bpb * math.log(2.0)
     if scored.to_target is None:
         return None
     return (
         -math.inf if scored.to_target.censored else -math.log(max(scored.to_target.seconds, 1e-9))
     )
+
+
+def quality(trial: Trial, objective: Objective) -> float | None:
+    """The number a search maximises: higher is better; None when the trial did not measure it.
+
+    ``exp(-val_loss)`` or ``2**-val_bpb``, the geometric-mean probability of the next token or byte;
+    for time-to-target ``-ln(seconds)``, so that a gain of 0.1 is about a tenth less time.
+    """
+    value = log_quality(trial, objective)
+    return value if value is None or objective.gain == "time_to_target" else math.exp(value)
+
+
+def shown_value(trial: Trial, objective: Objective) -> float:
+    """What Optuna's tools minimise: loss, or seconds to the target (infinite when missed)."""
+    found = scores(trial, objective)
+    if objective.gain == "time_to_target":
+        reached = found.to_target
+        return math.inf if reached is None or reached.censored else reached.seconds
+    value = found.val_loss if objective.gain == "val_loss" else found.val_bpb
+    assert value is not None
+    return value
 
 
 @dataclass(frozen=True)
@@ -152,8 +171,7 @@ def pooled_noise(table: Table) -> Noise | None:
 
     The residual of the additive model ``quality = config + seed`` fitted by least squares to the
     incomplete table: a two-way layout without interaction (Montgomery, Design and Analysis of
-    Experiments, ch.
-        4).
+    Experiments, chapter 4).
     """
     cells = [
         (config, seed, value)
@@ -164,21 +182,6 @@ def pooled_noise(table: Table) -> Noise | None:
     ]
     paired = _residual(cells, with_seeds=True)
     return paired or _residual(cells, with_seeds=False)
-
-
-def relative_noise(table: Table, objective: Objective) -> Noise | None:
-    """Noise of quality in proportion to quality.
-
-    Probabilities vary in proportion to their size, so they are pooled as logarithms, which is the
-    loss; time-to-target is a logarithm already.
-    """
-    if objective.gain == "time_to_target":
-        return pooled_noise(table)
-    logs = {
-        config: {seed: math.log(value) for seed, value in row.items()}
-        for config, row in table.items()
-    }
-    return pooled_noise(logs)
 
 
 def combined(noises: Iterable[Noise | None]) -> Noise | None:
@@ -256,21 +259,30 @@ def compare(
 ) -> Gain | None:
     """The gain of one config over another from their qualities by seed; None without a common seed.
 
-    A missed target (``-inf``) enters as a quality of the longest time seen on either side, doubled:
-    the penalised average runtime PAR2 of Hutter et al., ParamILS, JAIR 2009. Two misses on one seed
-    differ by zero.
+    Qualities are finite; see ``floored`` for missed targets.
     """
     common = sorted(candidate.keys() & incumbent.keys())
     if not common:
         return None
-    ours, theirs = ([side[seed] for seed in common] for side in (candidate, incumbent))
-    finite = [value for value in (*ours, *theirs) if math.isfinite(value)]
-    floor = min(finite) - math.log(2.0) if finite else 0.0
-    differences = [max(a, floor) - max(b, floor) for a, b in zip(ours, theirs, strict=True)]
-    mean = math.fsum(differences) / len(differences)
+    mean = math.fsum(candidate[seed] - incumbent[seed] for seed in common) / len(common)
     if noise is None:
         return Gain(mean, None, 0, len(common))
-    return Gain(mean, noise.deviation * math.sqrt(2.0 / len(common)), noise.freedom, len(common))
+    error = noise.deviation * math.sqrt(2.0 / len(common))
+    return Gain(mean, error, noise.freedom, len(common))
+
+
+def floored(table: Table) -> dict[str, dict[int, float]]:
+    """A table in which a missed target (``-inf``) counts as twice the longest time seen in it.
+
+    The penalised average runtime PAR2 of Hutter et al., ParamILS, JAIR 2009, with one penalty for
+    the whole table, so that misses enter gains and their noise alike.
+    """
+    finite = [value for row in table.values() for value in row.values() if math.isfinite(value)]
+    floor = min(finite) - math.log(2.0) if finite else 0.0
+    return {
+        config: {seed: max(value, floor) for seed, value in row.items()}
+        for config, row in table.items()
+    }
 
 
 def smallest_detectable(noise: Noise, seeds: int, alpha: float, power: float = 0.8) -> float:

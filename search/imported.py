@@ -91,7 +91,7 @@ class _Import:
         chosen = next((c for c in told if c["config_id"] == description.config_id), None)
         what = chosen["key"] if chosen else block.get("action", "a change by hand")
         words = f"round {number}: accepted {what}: imported from {self.log.file.name}, single-seed"
-        detail: Data = {"imported": str(self.log.file), "rate": None, "alpha": None}
+        detail: Data = {"imported": str(self.log.file), "rate": None}
         if chosen is not None:
             detail |= {"candidates": told, "chosen": chosen["key"], "attempts": [], "noise": None}
         self.study.decide(Decision("accept", number, words, after, description.config_id, detail))

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -16,20 +16,23 @@ from search.dimensions import point
 from search.executors.base import Executor, Exit, Job, ProcessFacts, Slot
 from search.exploration import Exploration
 from search.failures import diagnose, read_tail
-from search.gains import quality, scores
+from search.gains import quality, shown_value
 from search.history import INTERRUPTED, Decision, Failure, Request, Trial
 from search.ledger import Ledger
-from search.strategies.base import Problem, Run
+from search.results import rerun
+from search.strategies.base import Problem, Run, StrategyFailed
 from search.study import Study
 from search.trainers import Launch, NothingRead, Records
 from spec import yaml
 from spec.config import Data
-from spec.records import End, Reader, Record, RecordError, Start
+from spec.records import End, Record, RecordError, Start
 
 QUICK_DEATH = 10.0
 """Seconds within which a crash counts as one that the next trial will meet too."""
 DEATHS = 5
 """Crashes in a row, each a quick death, that end the search."""
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a search with grace; the last is a closed terminal."""
 TICK = 0.25
 """Seconds between looks at the records of running trials."""
 
@@ -103,7 +106,7 @@ class Loop:
         with self._listening():
             while True:
                 self._obey()
-                proposal = self.exploration.strategy.propose(self.problem, self.study.history)
+                proposal = self._propose()
                 if isinstance(proposal, Decision):
                     self._decide(proposal)
                     if proposal.kind == "stop":
@@ -120,6 +123,13 @@ class Loop:
                         f"stopped after {self._launched} trials (--max-trials); run again to go on"
                     )
                 self._watch()
+
+    def _propose(self) -> Run | Decision:
+        try:
+            return self.exploration.strategy.propose(self.problem, self.study.history)
+        except StrategyFailed as error:
+            again = "mend it and run again with --retry-failed"
+            raise SearchFailed(f"{error}; {again}") from None
 
     def stop_all(self) -> None:
         """End the running trials with grace and record them as interrupted."""
@@ -157,11 +167,12 @@ class Loop:
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.dump(request.description.config), encoding="utf-8")
         trainer = self.exploration.trainer
-        keep = "none" if self.exploration.checkpoints == "none" else "last"
+        keep = {"incumbent": "last"}.get(self.exploration.checkpoints, self.exploration.checkpoints)
         launch = trainer.launch(request, folder, slot, keep)
         job = Job(trial.number, launch.command, folder, launch.cwd, launch.env, launch.stop_file)
         process = self.executor.launch(job, slot)
         self.study.add_facts(trial.number, _facts(launch, slot, process))
+        (folder / "rerun.sh").write_text(f"{rerun(self.study.history[trial.number])}\n", "utf-8")
         self._live[trial.number] = _Live(slot, trainer.reader(request, folder))
 
     # -- running -----------------------------------------------------------------------------------
@@ -226,6 +237,9 @@ class Loop:
             failure = live.unread
         elif interrupted and failure is not None:
             failure = Failure(INTERRUPTED, "ended with the search")
+        elif failure is not None and failure.reason == INTERRUPTED:
+            # not by us: were it run again, it might end like that for ever
+            failure = replace(failure, reason="stopped_from_outside")
         elif (
             failure is None
             and quality(self._as_finished(exit_.number, live), self.problem.objective) is None
@@ -235,7 +249,11 @@ class Loop:
             )
         if failure is None:
             assert live.end is not None
-            self.study.finish(exit_.number, live.end, self._shown_value(exit_.number))
+            self.study.finish(
+                exit_.number,
+                live.end,
+                shown_value(self.study.history[exit_.number], self.problem.objective),
+            )
         else:
             self.study.fail(exit_.number, failure, live.end)
         trial = self.study.history[exit_.number]
@@ -245,17 +263,6 @@ class Loop:
     def _as_finished(self, number: int, live: _Live) -> Trial:
         trial = self.study.history[number]
         return Trial(number, trial.request, "finished", curve=trial.curve, end=live.end)
-
-    def _shown_value(self, number: int) -> float:
-        """What Optuna's tools minimise: loss, or seconds to the target (infinite when missed)."""
-        objective = self.problem.objective
-        found = scores(self.study.history[number], objective)
-        if objective.gain == "time_to_target":
-            reached = found.to_target
-            return math.inf if reached is None or reached.censored else reached.seconds
-        value = found.val_loss if objective.gain == "val_loss" else found.val_bpb
-        assert value is not None
-        return value
 
     def _judge(self, trial: Trial, exit_: Exit, tail: str) -> None:
         """End the search when a failure says that the next trials will fail too."""
@@ -273,8 +280,10 @@ class Loop:
             raise SearchFailed(
                 f"the baseline failed (trial {trial.number}): {failure}\n{tail}".rstrip()
             )
-        if failure.reason in ("crashed", "lost") and exit_.seconds < QUICK_DEATH:
-            self._quick_deaths.append(trial)
+        if failure.reason not in ("crashed", "lost") or exit_.seconds >= QUICK_DEATH:
+            self._quick_deaths.clear()
+            return
+        self._quick_deaths.append(trial)
         if len(self._quick_deaths) >= DEATHS:
             told = "\n".join(
                 f"  trial {dead.number}: {dead.failure}" for dead in self._quick_deaths
@@ -328,9 +337,7 @@ class Loop:
         def heard(number: int, frame: FrameType | None) -> None:
             self._signals += 1
 
-        before = {
-            number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {number: signal.signal(number, heard) for number in STOPPING}
         try:
             yield
         except SearchFailed:
@@ -350,6 +357,7 @@ def _facts(launch: Launch, slot: Slot, process: ProcessFacts) -> Data:
     """What the study keeps of how a trial was started."""
     return {
         "command": list(launch.command),
+        "rerun": list(launch.rerun or launch.command),
         "cwd": str(launch.cwd),
         "env": dict(launch.env),
         "environment": dict(launch.environment),
@@ -367,19 +375,3 @@ def _facts(launch: Launch, slot: Slot, process: ProcessFacts) -> Data:
 def trial_folder(folder: Path, number: int) -> Path:
     """Where a trial's files are."""
     return folder / "trials" / f"{number:04d}"
-
-
-def close_dead_trials(study: Study, folder: Path, reader: type[Reader] = Reader) -> int:
-    """Record trials that a dead orchestrator left running as interrupted, with their curves."""
-    dead = [trial for trial in study.history if trial.state == "running"]
-    for trial in dead:
-        try:
-            records = reader(trial_folder(folder, trial.number) / "metrics.jsonl").read()
-        except RecordError:
-            records = []
-        known = {point.step for point in trial.curve}
-        study.report(
-            trial.number, [r for r in records if r.event == "eval" and r.step not in known]
-        )
-        study.fail(trial.number, Failure(INTERRUPTED, "its orchestrator died"))
-    return len(dead)

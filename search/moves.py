@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -239,23 +240,43 @@ Space = dict[str, Annotated[Rule, _RuleParser()]]
 def neighbours(space: Mapping[str, Rule], full: Data) -> list[Edit]:
     """All one-step changes of a full form, in the order of the space.
 
+    A path that leads nowhere is left out: it may be an option of a component that is not there now.
+
     Raises:
-        InputError: When a path leads nowhere, or a rule does not fit the value there.
+        InputError: When a rule does not fit the value at its path.
     """
     return [
         edit
         for text, rule in space.items()
-        for path in Path.parse(text).expand(full)
+        for path in Path.parse(text).expand(full, skip=True)
         for edit in rule.edits(path, full)
     ]
+
+
+def check_paths(space: Mapping[str, Rule], full: Data) -> None:
+    """Refuse paths that lead nowhere in the baseline and could not be made to by a choice.
+
+    Raises:
+        PathError: With what stands where the path leaves the way.
+    """
+    chosen_at = [_pattern(text) for text, rule in space.items() if isinstance(rule, ChoicesRule)]
+    for text in space:
+        conditional = any(_pattern(text).startswith(f"{above}.") for above in chosen_at)
+        if not conditional:
+            Path.parse(text).expand(full)
+
+
+def _pattern(text: str) -> str:
+    """A path with every place in a list alike."""
+    return re.sub(r"\[[^\]]*\]", "[]", text)
 
 
 def rebuilt(full: Data, changes: Mapping[str, Any]) -> Data:
     """A copy of a full form with several changes made, one after the other.
 
     A list of layers takes a whole number as its new length: its last item is repeated, or its end
-    cut off. A path that spans a list (``[*]`` or ``[:]``) takes one value per item. Keys that are not there
-    yet are made, as the options of a component just chosen are.
+    cut off. A path that spans a list (``[*]`` or ``[:]``) takes one value per item. Keys that are
+    not there yet are made, as the options of a component just chosen are.
 
     Raises:
         PathError: When a path leads nowhere, or the number of values is not that of the items.
@@ -274,11 +295,11 @@ def rebuilt(full: Data, changes: Mapping[str, Any]) -> Data:
 
 
 def _placed(full: Data, path: Path, value: Any) -> Data:
-    holder = Path(path.steps[:-1]).get(full) if len(path.steps) > 1 else full
+    holder: Any = Path(path.steps[:-1]).get(full) if len(path.steps) > 1 else full
     here = holder.get(path.steps[-1]) if isinstance(holder, Mapping) else None
-    layered = isinstance(here, list) and bool(here) and isinstance(here[0], Mapping)
-    if layered and isinstance(value, int):
-        value = [*here[:value], *[here[-1]] * (value - len(here))]
+    layers = here if isinstance(here, list) and here and isinstance(here[0], Mapping) else []
+    if layers and isinstance(value, int):
+        value = [*layers[:value], *[layers[-1]] * (value - len(layers))]
     done: Data = path.put(full, value)
     return done
 

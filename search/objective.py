@@ -67,6 +67,12 @@ class Objective(Config):
             )
         if self.target is None and (self.gain == "time_to_target" or self.stop_at_target):
             refuse(None, "time to target needs a target: a validation loss such as 2.0", "target")
+        if self.stop_at_target and self.crossing == "sustained":
+            refuse(
+                True,
+                "a trial that ends at the target cannot show that it stays; use crossing: first",
+                "stop_at_target",
+            )
         if self.stop_at_target and self.gain != "time_to_target":
             refuse(
                 True,
@@ -89,7 +95,7 @@ class Seeds(Config):
     """The first seed; all others follow from it."""
     screen: Positive = 1
     """Seeds for every neighbour."""
-    max: Positive = 5
+    max: Annotated[int, Field(ge=1, le=400)] = 5
     """Most seeds for one candidate, while it races and again while it is confirmed."""
     confirm: Annotated[int, Field(ge=0)] = 2
     """Fresh seeds for winner and incumbent before a step is taken; 0 takes it unconfirmed."""

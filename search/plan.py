@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import time
+import os
+import subprocess
+import sys
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from search.costs import COSTS, size
 from search.exploration import Exploration
+from search.moves import check_paths
+from search.session import check_first_round
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import Candidate, neighbourhood
-from spec.errors import InputError
 
 SHARE_OF_PEAK = 0.3
 """Share of a plain matrix product's speed that training is assumed to reach."""
@@ -20,6 +22,7 @@ SHARE_OF_PEAK = 0.3
 
 def show_plan(console: Console, problem: Problem, exploration: Exploration) -> None:
     """List the first round's candidates with costs, rejections with reasons, and an estimate."""
+    check_paths(problem.space, problem.baseline.config)
     candidates = neighbourhood(problem, problem.baseline, {})
     cost = COSTS[problem.objective.cost]
     table = Table(box=None, padding=(0, 2), show_edge=False)
@@ -32,10 +35,7 @@ def show_plan(console: Console, problem: Problem, exploration: Exploration) -> N
         table.add_row(*_row(problem, candidate))
     console.print(table)
     runnable = [candidate for candidate in candidates if not candidate.rejected]
-    if not runnable:
-        raise InputError(
-            "no neighbour of the baseline can be trained; widen the space or raise the limit"
-        )
+    check_first_round(problem)
     _estimate(console, problem, exploration, len(candidates), len(runnable))
 
 
@@ -91,12 +91,24 @@ def _trial_seconds(problem: Problem) -> float | None:
     return float(seconds if budget.max_seconds is None else min(seconds, budget.max_seconds))
 
 
-def _matrix_speed(size: int = 512, repeats: int = 20) -> float:
-    """Operations per second of a single-precision matrix product here, the best of a few."""
-    left = np.ones((size, size), np.float32)
-    best = float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
-        left @ left
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
+_PRODUCT = """
+import time, numpy
+left, best = numpy.ones((512, 512), numpy.float32), 1e9
+for _ in range(30):
+    started = time.perf_counter()
+    left @ left
+    best = min(best, time.perf_counter() - started)
+print(2 * 512**3 / best)
+"""
+
+
+def _matrix_speed() -> float:
+    """Operations per second of a single-precision matrix product here, on one thread.
+
+    In a process of its own, since NumPy reads its number of threads only when it starts.
+    """
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _PRODUCT], env=env, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)

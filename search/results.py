@@ -7,7 +7,7 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def incumbent_of(baseline: Description, history: History) -> tuple[str, Data]:
 
 def rerun(trial: Trial) -> str:
     """The command that runs a trial again, ready to paste into a shell."""
-    command = shlex.join(trial.facts.get("command", ()))
+    command = shlex.join(trial.facts.get("rerun", ()) or trial.facts.get("command", ()))
     if env := trial.facts.get("env"):
         command = f"env {shlex.join(f'{name}={value}' for name, value in env.items())} {command}"
     return f"cd {shlex.quote(trial.facts['cwd'])} && {command}" if "cwd" in trial.facts else command
@@ -81,15 +81,21 @@ def metrics(trials: Iterable[Trial], objective: Objective) -> Data:
     if not done:
         return {"loss": None, "score": None, "params": None, "best_iter": None}
     seeds = [seed_result(trial, objective) for trial in done]
-    mean_score = math.fsum(seed["score"] for seed in seeds) / len(seeds)
+    loss = mean_loss([seed["loss"] for seed in seeds])
     return {
-        "loss": -math.log(mean_score),
-        "score": mean_score,
+        "loss": loss,
+        "score": math.exp(-loss),
         "params": done[0].inventory.get("parameters"),
         "best_iter": max(seed["best_iter"] for seed in seeds),
         "peak_gpu_mb": _mean(seed["peak_gpu_mb"] for seed in seeds),
         "iter_latency_avg": _mean(seed["iter_latency_ms"] for seed in seeds),
     }
+
+
+def mean_loss(losses: Sequence[float]) -> float:
+    """The loss of the mean score, ``-ln(mean(exp(-loss)))``, also where scores underflow."""
+    least = min(losses)
+    return least - math.log(math.fsum(math.exp(least - loss) for loss in losses) / len(losses))
 
 
 def seed_result(trial: Trial, objective: Objective) -> Data:
@@ -176,7 +182,7 @@ def _candidate(
     trials = [history[number] for number in told["trials"]]
     found = metrics(trials, objective)
     own = found["params"]
-    edit = told["edit"]
+    edit, gain = told["edit"], told.get("gain", {"mean": math.nan})
     return {
         "param": edit["path"],
         "value": edit["move"] if edit["value"] is None else edit["value"],
@@ -189,12 +195,12 @@ def _candidate(
         "num_params": own,
         "peak_gpu_mb": found["peak_gpu_mb"],
         "iter_latency_avg": found["iter_latency_avg"],
-        "delta_score": told["gain"]["mean"],
+        "delta_score": gain["mean"],
         "delta_params": None if own is None or parameters is None else own - parameters,
         "delta_cost": told.get("cost"),
-        "efficiency": told.get("efficiency", math.inf if told["gain"]["mean"] > 0 else 0.0),
+        "efficiency": told.get("efficiency", math.nan),  # a number for viewers; none for free ones
         "quadrant": told["quadrant"],
-        "gain": told["gain"],
+        "gain": gain,
         "seeds": [seed_result(trial, objective) for trial in trials if trial.state == "finished"],
     }
 

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from search.executors.base import Executor, ProcessFacts
-from search.executors.tree import end_orphans
+from search.executors.tree import end_orphans, writers
 from search.exploration import Exploration
-from search.history import Description
-from search.loop import close_dead_trials
+from search.gains import quality, shown_value
+from search.history import INTERRUPTED, Description, Failure, Trial
+from search.loop import trial_folder
+from search.moves import check_paths
+from search.objective import Objective
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import neighbourhood
 from search.study import Study
 from search.trainers import Describer
 from spec.errors import InputError
+from spec.records import Reader, RecordError
 
 
 class StudyLocked(Exception):
@@ -72,29 +77,58 @@ def set_aside(folder: Path) -> Path | None:
     Returns:
         Where the old study is now; None when there was none.
     """
-    if not (folder / "study.db").exists():
+    if not (folder / "study.db").exists() and not (folder / "trials").exists():
         return None
     number = 1
     while (old := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1
     old.mkdir()
-    for item in folder.iterdir():
+    # the study itself last: until then the next --fresh goes on with what is left
+    for item in sorted(folder.iterdir(), key=lambda item: item.name.startswith("study.db")):
         if item.name not in (".lock", ".holder.json"):
             item.rename(old / item.name)
     return old
 
 
-def revive(study: Study, folder: Path) -> int:
-    """End what a dead orchestrator left running, and close its trials as interrupted.
+def revive(study: Study, folder: Path, objective: Objective) -> int:
+    """End what a dead orchestrator left running, and close its trials.
+
+    A trial that had come to its end is measured; the others are interrupted.
 
     Returns:
         How many trials were closed.
     """
     running = [trial for trial in study.history if trial.state == "running"]
-    end_orphans(
-        ProcessFacts(**trial.facts["process"]) for trial in running if "process" in trial.facts
+    end_orphans(process for trial in running for process in _processes(trial, folder))
+    for trial in running:
+        _close_dead(study, trial, trial_folder(folder, trial.number), objective)
+    return len(running)
+
+
+def _processes(trial: Trial, folder: Path) -> list[ProcessFacts]:
+    """A trial's process; looked for when its orchestrator died before it could write it down."""
+    if "process" in trial.facts:
+        return [ProcessFacts(**trial.facts["process"])]
+    return writers(trial_folder(folder, trial.number) / "output.log")
+
+
+def _close_dead(study: Study, trial: Trial, folder: Path, objective: Objective) -> None:
+    try:
+        records = Reader(folder / "metrics.jsonl").read()
+    except RecordError:
+        records = []
+    known = {point.step for point in trial.curve}
+    study.report(trial.number, [r for r in records if r.event == "eval" and r.step not in known])
+    end = next((record for record in records if record.event == "end"), None)
+    ended = max(
+        (file.stat().st_mtime for file in folder.glob("*") if file.is_file()), default=trial.started
     )
-    return close_dead_trials(study, folder)
+    whole = replace(study.history[trial.number], state="finished", end=end)
+    measured = end is not None and end.status in ("completed", "target_reached")
+    if end is not None and measured and quality(whole, objective) is not None:
+        study.finish(trial.number, end, shown_value(whole, objective), ended)
+    else:
+        study.fail(trial.number, Failure(INTERRUPTED, "its orchestrator died"), end, ended)
 
 
 def finished(study: Study, exploration: Exploration) -> str | None:
@@ -174,8 +208,9 @@ def check_first_round(problem: Problem) -> None:
     Raises:
         InputError: When every neighbour of the baseline is excluded, with the reasons.
     """
+    check_paths(problem.space, problem.baseline.config)
     candidates = neighbourhood(problem, problem.baseline, {})
-    if any(not candidate.rejected for candidate in candidates):
+    if not problem.space or any(not candidate.rejected for candidate in candidates):
         return
     told = "\n".join(
         f"  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +31,7 @@ from search.history import (
 )
 from search.objective import Budget
 from spec.config import Data
+from spec.errors import InputError
 from spec.records import End, Eval
 
 _STATES: dict[TrialState, State] = {
@@ -46,6 +47,15 @@ Parameters = Mapping[str, tuple[Any, BaseDistribution]]
 """Dimension of the space -> the trial's value and Optuna's distribution for it."""
 
 
+@dataclass(frozen=True)
+class _Close:
+    """How a trial ended; ``ended`` is a unix time, None for now."""
+
+    failure: Failure | None = None
+    end: End | None = None
+    ended: float | None = None
+
+
 class Study:
     """One study in one file. Open with ``Study.open``; what it holds is ``history``.
 
@@ -59,6 +69,7 @@ class Study:
         self._id = study_id
         self._ids: dict[int, int] = {}
         self._choices: dict[str, list[Any]] = {}
+        self._kinds: dict[str, tuple[type, bool]] = {}
         self._next_curve: dict[int, float] = {}
         self.notes: dict[str, Any] = dict(storage.get_study_user_attrs(study_id))
         trials = [self._load(frozen) for frozen in storage.get_all_trials(study_id, deepcopy=False)]
@@ -89,8 +100,10 @@ class Study:
     def read(cls, file: Path) -> Self:
         """Open a file's only study to look at it, also while a search is writing."""
         storage = _connect(file)
-        (study,) = storage.get_all_studies()
-        return cls(storage, study._study_id)
+        studies = storage.get_all_studies()
+        if not studies:
+            raise InputError(f"{file} holds no study yet; run its exploration first")
+        return cls(storage, studies[0]._study_id)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -112,6 +125,11 @@ class Study:
         for name, (_, distribution) in parameters.items():
             if isinstance(distribution, CategoricalDistribution):
                 self._widen(name, distribution.choices)
+        parameters = {
+            name: (value, kind)
+            for name, (value, kind) in parameters.items()
+            if self._kinds.setdefault(name, _kind(kind)) == _kind(kind)
+        }
         started = time.time()
         description, purpose = request.description, request.purpose
         attributes = {
@@ -172,28 +190,25 @@ class Study:
         self._storage.set_trial_user_attr(self._ids[number], "curve", curve)
         self._next_curve[number] = time.monotonic() + CURVE_EVERY
 
-    def finish(self, number: int, end: End, value: float) -> None:
-        """Record a trial as measured; ``value`` is what Optuna's tools show, lower is better."""
-        self._close(
-            number, TrialState.COMPLETE, {"end": end.model_dump(exclude_none=True)}, [value]
-        )
-        self.history.put(
-            replace(self.history[number], state="finished", end=end, ended=time.time())
-        )
+    def finish(self, number: int, end: End, value: float, ended: float | None = None) -> None:
+        """Record a trial as measured.
 
-    def fail(self, number: int, failure: Failure, end: End | None = None) -> None:
+        Args:
+            number: The trial.
+            end: Its last record.
+            value: What Optuna's tools show, lower is better.
+            ended: Unix time when it ended; None for now.
+        """
+        self._close(number, TrialState.COMPLETE, _Close(end=end, ended=ended), [value])
+
+    def fail(
+        self, number: int, failure: Failure, end: End | None = None, ended: float | None = None
+    ) -> None:
         """Record a trial as failed, with its reason."""
-        attributes: Data = {"failure": asdict(failure)}
-        if end is not None:
-            attributes["end"] = end.model_dump(exclude_none=True)
-        self._close(number, TrialState.FAIL, attributes, None)
-        trial = replace(
-            self.history[number], state="failed", failure=failure, end=end, ended=time.time()
-        )
-        self.history.put(trial)
+        self._close(number, TrialState.FAIL, _Close(failure, end, ended), None)
 
-    def forgive(self) -> int:
-        """Let failed trials run again where they are still wanted.
+    def forgive(self, config_id: str | None = None) -> int:
+        """Let failed trials, of one config or of all, run again where they are still wanted.
 
         Returns:
             How many there are.
@@ -201,8 +216,12 @@ class Study:
         failed = [
             trial
             for trial in self.history
-            if trial.failure is not None and trial.failure.reason != INTERRUPTED
+            if trial.failure is not None
+            and trial.failure.reason != INTERRUPTED
+            and config_id in (None, trial.config_id)
         ]
+        if not failed:
+            return 0
         # Optuna lets nobody change a trial that has ended, so this is a note beside it
         self.note("forgiven", [*self.notes.get("forgiven", []), *(t.number for t in failed)])
         for trial in failed:
@@ -210,13 +229,27 @@ class Study:
         return len(failed)
 
     def _close(
-        self, number: int, state: TrialState, attributes: Data, values: list[float] | None
+        self, number: int, state: TrialState, how: _Close, values: list[float] | None
     ) -> None:
         self._write_curve(number)
         self._next_curve.pop(number)
+        ended = time.time() if how.ended is None else how.ended
+        attributes: Data = {"ended": ended}
+        if how.failure is not None:
+            attributes["failure"] = asdict(how.failure)
+        if how.end is not None:
+            attributes["end"] = how.end.model_dump(exclude_none=True)
         for key, value in attributes.items():
             self._storage.set_trial_user_attr(self._ids[number], key, value)
         self._storage.set_trial_state_values(self._ids[number], state, values)
+        trial = replace(
+            self.history[number],
+            state=_STATES[state],
+            failure=how.failure,
+            end=how.end,
+            ended=ended,
+        )
+        self.history.put(trial)
 
     def _known(self, name: str, distribution: BaseDistribution) -> BaseDistribution:
         if isinstance(distribution, CategoricalDistribution):
@@ -247,6 +280,7 @@ class Study:
     def _load(self, frozen: FrozenTrial) -> Trial:
         self._ids[frozen.number] = frozen._trial_id
         for name, distribution in frozen.distributions.items():
+            self._kinds.setdefault(name, _kind(distribution))
             if isinstance(distribution, CategoricalDistribution):
                 known = self._choices.setdefault(name, [])
                 known += [choice for choice in distribution.choices if choice not in known]
@@ -265,7 +299,7 @@ class Study:
             end=End.model_validate(told["end"]) if "end" in told else None,
             failure=Failure(**told["failure"]) if "failure" in told else None,
             started=_unix(frozen.datetime_start),
-            ended=_unix(frozen.datetime_complete) if frozen.datetime_complete else None,
+            ended=told.get("ended"),
         )
 
 
@@ -280,6 +314,11 @@ def _connect(file: Path) -> RDBStorage:
 
     storage.engine.dispose()  # connections opened before the listener
     return storage
+
+
+def _kind(distribution: BaseDistribution) -> tuple[type, bool]:
+    """What Optuna holds fixed about a dimension; a trial that differs goes without it."""
+    return type(distribution), bool(getattr(distribution, "log", False))
 
 
 def _forgiven(trial: Trial) -> Trial:

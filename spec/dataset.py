@@ -6,9 +6,11 @@ import base64
 import hashlib
 import json
 import os
+import platform
 import re
+import sysconfig
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +46,53 @@ class SourceFacts(Config):
     """A path, a URL, or an interpreter's version."""
     files: int
     bytes: int
+    stamp: str | None = None
+    """``stamp(origin)``, taken before the files were read; null: the text cannot change."""
+    interpreter: str | None = None
+    """``interpreter()``, where the text is part of it; null: any has the same."""
+
+    def changed(self) -> bool:
+        """Whether another text would be found there now; of one that is gone nobody can tell."""
+        if self.interpreter not in (None, interpreter()):
+            return True
+        place = Path(self.origin)
+        return self.stamp is not None and place.exists() and stamp(place) != self.stamp
+
+
+_STAMPED_FILES = 1000  # in a larger folder files written in place go unnoticed
+
+
+def stamp(path: Path) -> str:
+    """16 hex digits that change when a file at or below a path is written, comes or goes.
+
+    Made of names, sizes and times of the files that are not hidden; of a folder with very many,
+    of their number and the times of the folders they lie in.
+    """
+    files = sorted(_files(path)) if path.is_dir() else [(str(path),)]
+    few = len(files) <= _STAMPED_FILES
+    looked_at = files if few else sorted({(folder,) for folder, *_ in files})
+    seen = [str(len(files)), *(_state(Path(*parts)) for parts in looked_at)]
+    return hashlib.sha256(os.fsencode("\n".join(seen))).hexdigest()[:16]
+
+
+def _files(root: Path) -> Iterator[tuple[str, ...]]:
+    """Folder and name of each file; plain text, for there may be a million."""
+    for folder, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if name[0] != "."]
+        yield from ((folder, name) for name in files if name[0] != ".")
+
+
+def _state(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:  # a broken link, or gone in this instant
+        return str(path)
+    return f"{path} {found.st_size} {found.st_mtime_ns}"
+
+
+def interpreter() -> str:
+    """The version of this Python, and where its standard library lies."""
+    return f"{platform.python_version()} {sysconfig.get_path('stdlib')}"
 
 
 class Meta(Config):
@@ -68,6 +117,11 @@ class Meta(Config):
     def numpy_dtype(self) -> str:
         """The name numpy has for the numbers on disk."""
         return NUMPY_DTYPES[self.dtype]
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the text is no longer the one that was prepared."""
+        return any(source.changed() for source in self.sources)
 
 
 def is_path(dataset: str) -> bool:
@@ -176,6 +230,10 @@ class Tokenizer(Component):
         """The ids of several texts."""
         return [self.encode(text) for text in texts]
 
+    @abstractmethod
+    def byte_lengths(self) -> list[int]:
+        """Bytes of UTF-8 that each id stands for; 0 for one that is not used."""
+
 
 tokenizers = Family[Tokenizer](
     "tokenizer",
@@ -196,6 +254,9 @@ class Bytes(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         return bytes(ids).decode(errors="replace")
+
+    def byte_lengths(self) -> list[int]:
+        return [1] * self.vocab_size
 
 
 @tokenizers.variant("chars")
@@ -224,6 +285,9 @@ class Chars(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.characters[number] for number in ids)
+
+    def byte_lengths(self) -> list[int]:
+        return [len(character.encode()) for character in self.characters]
 
 
 @tokenizers.variant("bpe")
@@ -269,6 +333,9 @@ class Bpe(Tokenizer):
     def decode(self, ids: Iterable[int]) -> str:
         unused = "\N{REPLACEMENT CHARACTER}".encode()
         return b"".join(self._bytes.get(number, unused) for number in ids).decode(errors="replace")
+
+    def byte_lengths(self) -> list[int]:
+        return [len(self._bytes.get(number, b"")) for number in range(self.vocab_size)]
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -65,13 +65,26 @@ class Path:
         """Whether the path still stands for several places."""
         return any(isinstance(step, Span) for step in self.steps)
 
-    def expand(self, data: Any) -> list[Path]:
+    def expand(self, data: Any, *, skip: bool = False) -> list[Path]:
         """Replace every ``[*]`` by the indices of the list it stands on in ``data``; ``[:]`` stays.
 
+        Args:
+            data: What the path leads into.
+            skip: Leave out what leads nowhere.
+
         Raises:
-            PathError: When the path leads nowhere in ``data``.
+            PathError: When the path leads nowhere in ``data``, unless that is skipped.
         """
-        return [Path(steps) for steps in _expand(self, (), self.steps, data)]
+        found = [Path(steps) for steps in _expand(self, (), self.steps, data, skip)]
+        return [path for path in found if path.leads(data)] if skip else found
+
+    def leads(self, data: Any) -> bool:
+        """Whether the path leads somewhere in ``data``."""
+        try:
+            self.get(data)
+        except PathError:
+            return False
+        return True
 
     def get(self, data: Any) -> Any:
         """The value at this path; with ``[:]`` the list of values, one per item.
@@ -168,21 +181,27 @@ def _kind(data: Any) -> str:
 
 
 def _expand(
-    path: Path, done: tuple[Step, ...], todo: tuple[Step, ...], data: Any
+    path: Path, done: tuple[Step, ...], todo: tuple[Step, ...], data: Any, skip: bool
 ) -> list[tuple[Step, ...]]:
     if not todo:
         return [done]
     depth, step, rest = len(done), todo[0], todo[1:]
-    if step is Span.EACH:
+    try:
+        if not isinstance(step, Span):
+            return _expand(path, (*done, step), rest, _child(path, depth, data), skip)
         items = _items(path, depth, data)
-        return [
-            out for i, item in enumerate(items) for out in _expand(path, (*done, i), rest, item)
-        ]
+    except PathError:
+        if skip:
+            return []
+        raise
     if step is Span.ALL:
-        items = _items(path, depth, data)
-        below = [_expand(path, (*done, step), rest, item) for item in items]
-        return below[0] if below else []
-    return _expand(path, (*done, step), rest, _child(path, depth, data))
+        below = [_expand(path, (*done, step), rest, item, skip) for item in items]
+        return next((ways for ways in below if ways), [])
+    return [
+        way
+        for index, item in enumerate(items)
+        for way in _expand(path, (*done, index), rest, item, skip)
+    ]
 
 
 def _get(path: Path, depth: int, data: Any) -> Any:

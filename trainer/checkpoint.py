@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,16 @@ def load(
         raise InputError(
             f"{folder}: damaged checkpoint ({error}); train again, or take another one"
         ) from error
+
+
+def discard(folder: Path) -> None:
+    """Remove all checkpoints of a trial, where there are any.
+
+    Args:
+        folder: Such as ``trial/checkpoints``.
+    """
+    if folder.is_dir():
+        shutil.rmtree(folder)
 
 
 def exists(folder: Path) -> bool:

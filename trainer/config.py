@@ -171,6 +171,19 @@ class TrainerConfig(Config):
     schedule: Annotated[Schedule, schedules] = Field(default_factory=Cosine)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
 
+    @field_validator("schedule")
+    @classmethod
+    def _reaches_its_peak(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        warmup, steps = schedule.warmup_steps, info.data.get("max_steps")
+        if steps is not None and warmup >= steps:
+            refuse(
+                warmup,
+                f"warmup_steps {warmup} does not end before max_steps {steps}, so the rate never "
+                f"reaches its peak; write {steps - 1} or less, or set a larger max_steps",
+                "warmup_steps",
+            )
+        return schedule
+
     @property
     def tokens_per_step(self) -> int:
         """Training tokens per optimizer step."""

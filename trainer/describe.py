@@ -16,10 +16,10 @@ from typing import Any, TextIO
 
 from spec import yaml
 from spec.config import Data, identity
-from spec.dataset import META, Meta, prepared_folder, read_meta
+from spec.dataset import META, Meta, prepared_folder
 from spec.errors import ConfigError, InputError
 from spec.yaml import Document
-from trainer.batches import open_dataset
+from trainer.batches import fresh_meta
 from trainer.config import DataConfig, TrainerConfig, resolve
 from trainer.inventory import inventory
 
@@ -107,7 +107,7 @@ def _requested(line: str) -> Any:
 
 def _meta(config: TrainerConfig) -> Meta | None:
     if config.model.vocab_size is None:
-        return open_dataset(config.data).meta
+        return fresh_meta(config.data)
     return _prepared_meta(config.data)
 
 
@@ -115,15 +115,15 @@ def _prepared_meta(data: DataConfig) -> Meta | None:
     """What is known of data that was prepared; None when it was not."""
     folder = prepared_folder(data.dataset, data.tokenizer)
     try:
-        return _read_meta(folder, (folder / META).stat().st_mtime_ns)
+        return _fresh_meta(data, folder, (folder / META).stat().st_mtime_ns)
     except FileNotFoundError:
         return None
 
 
 @lru_cache(maxsize=64)
-def _read_meta(folder: Path, mtime_ns: int) -> Meta:
-    """Read once per version of the file: a search asks thousands of times."""
-    return read_meta(folder)
+def _fresh_meta(data: DataConfig, folder: Path, mtime_ns: int) -> Meta:
+    """Read and compared once per version of the file: a search asks thousands of times."""
+    return fresh_meta(data)
 
 
 def _problems(error: InputError) -> Data:

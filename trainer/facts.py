@@ -44,7 +44,7 @@ def planned_steps(config: TrainerConfig, facts: Facts) -> int:
     """The horizon: steps the schedule is laid out for.
 
     Raises:
-        InputError: When the tokens are not enough for one step.
+        InputError: When the tokens are not enough for one step, or the steps not for the warm-up.
     """
     limits = [config.max_steps]
     if facts.max_steps is not None:
@@ -56,4 +56,11 @@ def planned_steps(config: TrainerConfig, facts: Facts) -> int:
                 "(batch_size x block_size x gradient_accumulation_steps); allow at least so many"
             )
         limits.append(facts.max_tokens // config.tokens_per_step)
-    return min(limits)
+    planned, warmup = min(limits), config.schedule.warmup_steps
+    if warmup >= planned:
+        raise InputError(
+            f"the budget allows {planned} steps, and schedule.warmup_steps {warmup} needs "
+            f"{warmup + 1} or more to reach the peak rate; allow more with --max-steps or "
+            "--max-tokens, or set a shorter warm-up in the config"
+        )
+    return planned

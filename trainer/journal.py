@@ -16,7 +16,7 @@ def begin(out: Path, *, over: bool = False) -> Writer:
 
     Args:
         out: Its folder.
-        over: Whether those of a trial that ended before its first checkpoint may be dropped.
+        over: Whether those of an earlier trial may be dropped.
 
     Raises:
         InputError: When the folder already has some, and they may not.
@@ -26,7 +26,8 @@ def begin(out: Path, *, over: bool = False) -> Writer:
         file.unlink(missing_ok=True)
     if file.exists() and file.stat().st_size:
         raise InputError(
-            f"{file}: there is a trial in this folder; write --resume, or choose another --out"
+            f"{file}: there is a trial in this folder; write --resume to continue it, "
+            "--overwrite to begin anew over it, or choose another --out"
         )
     out.mkdir(parents=True, exist_ok=True)
     return Writer(file)

@@ -15,7 +15,7 @@ from spec.config import identity
 from spec.errors import InputError
 from spec.records import End, Eval, Record, Start, Status, Writer
 from trainer import checkpoint, journal, runtime
-from trainer.batches import Batch, Dataset, Sampler, windows
+from trainer.batches import Batch, Dataset, EvaluationSet, Sampler
 from trainer.checkpoint import Checkpoint, Progress
 from trainer.components import linear
 from trainer.components.optimizer import restore
@@ -47,10 +47,13 @@ class Training:
         facts: Facts,
         report: Callable[[Record], None] = lambda record: None,
     ) -> None:
-        self._config, self._dataset, self._out, self._facts = config, dataset, out, facts
+        self._config, self._out, self._facts = config, out, facts
         self._report = report
         self._planned = planned_steps(config, facts)
-        self._sampler = Sampler(dataset.train, config.model.block_size, facts.seed, facts.device)
+        block_size, device = config.model.block_size, facts.device
+        self._sampler = Sampler(dataset.train, block_size, facts.seed, device)
+        self._evaluated = EvaluationSet(dataset.val, config.evaluation.tokens, block_size, device)
+        self._bytes_per_token = dataset.bytes_per_token(self._evaluated)
         self._precision = runtime.prepare(facts.device, facts.threads, config.dtype)
         with torch.device(facts.device):
             self._model = GPT(config.model)
@@ -66,17 +69,23 @@ class Training:
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=facts.device)
         self._interrupt = runtime.Interrupt()
 
-    def run(self, inventory: dict[str, Any], *, resume: bool = False) -> Status:
+    def run(
+        self, inventory: dict[str, Any], *, resume: bool = False, overwrite: bool = False
+    ) -> Status:
         """Train to the horizon, or until something else ends the trial.
 
         Args:
             inventory: The cost inventory, for the ``start`` record.
             resume: Continue from the last checkpoint; without one, begin anew.
+            overwrite: Begin anew over whatever trial the folder holds.
 
         Raises:
-            InputError: When the folder holds another trial, or, unless resuming, any.
+            InputError: When the folder holds another trial, or, unless resuming or overwriting,
+                any.
         """
-        with self._interrupt, self._open(inventory, resume) as self._writer:
+        if overwrite:
+            checkpoint.discard(self._out / "checkpoints")
+        with self._interrupt, self._open(inventory, resume, overwrite) as self._writer:
             self._warm_up()
             status = self._train()
             if status != "diverged" and self._facts.keep != "none":
@@ -168,14 +177,8 @@ class Training:
 
     def _evaluate(self) -> bool:
         """Evaluate and record it; False when the loss is no longer finite."""
-        config, progress = self._config, self._progress
-        batches = windows(
-            self._dataset.val,
-            config.evaluation.tokens,
-            config.model.block_size,
-            config.batch_size,
-            self._facts.device,
-        )
+        progress = self._progress
+        batches = self._evaluated.batches(self._config.batch_size)
         self._model.eval()
         loss = mean_loss(self._forward, batches, self._precision, lambda: self._interrupt.requested)
         self._model.train()
@@ -221,7 +224,7 @@ class Training:
             train_seconds=self._clock.seconds,
             cpu_seconds=self._clock.cpu_seconds,
             val_loss=loss,
-            val_bpb=bits_per_byte(loss, self._dataset.meta.bytes_per_token),
+            val_bpb=bits_per_byte(loss, self._bytes_per_token),
             train_loss=self._loss_sum.item() / progress.loss_steps if progress.loss_steps else None,
         )
 
@@ -255,13 +258,13 @@ class Training:
             ),
         )
 
-    def _open(self, inventory: dict[str, Any], resume: bool) -> Writer:
+    def _open(self, inventory: dict[str, Any], resume: bool, overwrite: bool) -> Writer:
         """The records' writer: after the last checkpoint's, or after a ``start``."""
         folder = self._out / "checkpoints" / "last"
         if resume and checkpoint.exists(folder):
             self._restore(folder)
             return journal.reopen(self._out, self._progress.step)
-        writer = journal.begin(self._out, over=resume)
+        writer = journal.begin(self._out, over=resume or overwrite)
         start = self._start_record(inventory)
         writer.append(start)
         self._report(start)

@@ -15,6 +15,7 @@ from torch import Tensor
 from spec.dataset import load_tokenizer, prepared_folder
 from spec.errors import InputError
 from trainer import checkpoint
+from trainer.arguments import positive, temperature
 from trainer.model import GPT
 
 
@@ -117,30 +118,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, help="a folder such as trial/checkpoints/last")
     add("--prompt", default="\n", help="the text to continue (default: a line break)")
-    add("--tokens", type=_positive, default=256, help="how many to write (default %(default)s)")
+    add("--tokens", type=positive, default=256, help="how many to write (default %(default)s)")
     add(
         "--temperature",
-        type=_not_negative,
+        type=temperature,
         default=Draw.temperature,
         help="0 takes the likeliest (default %(default)s)",
     )
-    add("--top-k", type=_positive, help="draw among the likeliest K (default: all)")
+    add("--top-k", type=positive, help="draw among the likeliest K (default: all)")
     add("--seed", type=int, default=Draw.seed, help="of the draws (default %(default)s)")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1; write 1 or more")
-    return number
-
-
-def _not_negative(text: str) -> float:
-    number = float(text)
-    if not number >= 0:
-        raise argparse.ArgumentTypeError(f"{text} is no temperature; write 0 or more")
-    return number
 
 
 if __name__ == "__main__":

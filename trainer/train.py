@@ -13,6 +13,7 @@ from spec import yaml
 from spec.errors import InputError
 from spec.records import End, Eval, Record, Start
 from trainer import runtime
+from trainer.arguments import positive, seconds, whole
 from trainer.batches import open_dataset
 from trainer.config import TrainerConfig, resolve
 from trainer.facts import Facts
@@ -54,7 +55,11 @@ def _train(arguments: argparse.Namespace) -> None:
     dataset = open_dataset(config.data)
     config = resolve(config, dataset.meta)
     training = Training(config, dataset, arguments.out, facts, _show)
-    training.run(inventory(config, flops=False).full(), resume=arguments.resume)
+    training.run(
+        inventory(config, flops=False).full(),
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+    )
 
 
 def _show(record: Record) -> None:
@@ -87,17 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder for metrics.jsonl and checkpoints/")
     add(
         "--seed",
-        type=_whole,
+        type=whole,
         default=1337,
         help="of weights, data order and dropout (default %(default)s)",
     )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:0 (default %(default)s)")
-    add("--threads", type=_positive, default=1, help="CPU threads (default %(default)s)")
-    add("--max-steps", type=_positive, help="most optimizer steps; part of the schedule's horizon")
-    add("--max-tokens", type=_positive, help="most training tokens; part of the schedule's horizon")
+    add("--threads", type=positive, default=1, help="CPU threads (default %(default)s)")
+    add("--max-steps", type=positive, help="most optimizer steps; part of the schedule's horizon")
+    add("--max-tokens", type=positive, help="most training tokens; part of the schedule's horizon")
     add(
         "--max-seconds",
-        type=_seconds,
+        type=seconds,
         default=math.inf,
         help="most seconds of training; the schedule ignores it",
     )
@@ -113,33 +118,18 @@ def _parser() -> argparse.ArgumentParser:
         default="last",
         help="what to keep (default %(default)s)",
     )
-    add(
+    again = parser.add_mutually_exclusive_group().add_argument
+    again(
         "--resume",
         action="store_true",
         help="continue from OUT/checkpoints/last; without one, begin anew",
     )
+    again(
+        "--overwrite",
+        action="store_true",
+        help="begin anew over the trial that OUT holds, if any",
+    )
     return parser
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative; write 0 or more")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text} is no time; write more than 0 seconds")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1; write 1 or more")
-    return number
 
 
 if __name__ == "__main__":

@@ -61,6 +61,10 @@ def _listed() -> list[Gpu]:
         answer = subprocess.run(QUERY, capture_output=True, text=True, timeout=60, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):  # no driver, or none that works
         return []
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            "nvidia-smi gives no answer; mend the driver, or set executor.device to cpu"
+        ) from None
     rows = [line.split(",") for line in answer.stdout.splitlines() if line.strip()]
     return [Gpu(index.strip(), uuid.strip()) for index, uuid in rows]
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -111,6 +112,17 @@ def end_orphans(records: Iterable[ProcessFacts], grace: float = 10.0) -> None:
             if tree.main() is None or time.monotonic() >= deadline:
                 tree.signal_all(signal.SIGKILL)
         time.sleep(LOOK)
+
+
+def writers(log: Path) -> list[ProcessFacts]:
+    """The leaders of the sessions whose output is this log, for a trial nobody wrote down."""
+    found: dict[int, ProcessFacts] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if any(Path(file.path) == log for file in process.open_files()):
+                leader = os.getsid(process.pid)
+                found[leader] = ProcessFacts(leader, psutil.Process(leader).create_time(), "")
+    return list(found.values())
 
 
 def _alive(process: psutil.Process) -> bool:

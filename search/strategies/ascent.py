@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +37,7 @@ class Climb:
         lattice: Whose points.
         moves: Its moves.
         quality: What to maximise.
-        costs: Estimates of costs.
+        costs: Estimates of costs, from marks.
         caps: Largest cost allowed; an empty mapping for none.
         seen: Points that fit, with their quality.
     """
@@ -45,7 +45,7 @@ class Climb:
     lattice: Lattice
     moves: Moves
     quality: Form
-    costs: Mapping[str, Form]
+    costs: Mapping[str, Callable[[Array], Array]]
     caps: Mapping[str, float]
     seen: dict[bytes, tuple[float, Points]] = field(default_factory=dict)
 

@@ -13,6 +13,10 @@ from spec.config import Data
 from spec.family import Component, Family
 
 
+class StrategyFailed(Exception):
+    """A strategy cannot go on, because what it compares with fails."""
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A config the trainer refused.
@@ -77,6 +81,11 @@ class Strategy(Component):
         history already holds are not repeated.
         """
         raise NotImplementedError
+
+    @property
+    def needs_space(self) -> bool:
+        """Whether it follows the rules of a space; False when it brings its own combinations."""
+        return True
 
     def most_trials(self, problem: Problem, candidates: int) -> int:
         """An upper bound of the trials one decision takes with so many candidates."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -12,14 +12,18 @@ from pydantic import Field
 
 from search.costs import COSTS
 from search.gains import Noise, scores, smallest_detectable
-from search.history import Decision, Description, History, Purpose, Request, Trial
-from search.strategies.base import Problem, Proposal, Run, Strategy, strategies
+from search.history import INTERRUPTED, Decision, Description, History, Purpose, Request, Trial
+from search.strategies.base import Problem, Proposal, Run, Strategy, StrategyFailed, strategies
 from search.strategies.neighbourhood import Candidate, neighbourhood
 from search.strategies.standing import Bench, Standing, best_first, contenders, label, tell
 from spec.config import Data
 
 _CALIBRATE = 3
 """Seeds of the incumbent in every round, where the exploration allows that many."""
+
+
+_TOO_MANY = 3
+"""Failures of the incumbent in one round after which the search cannot go on."""
 
 
 @strategies.variant("greedy")
@@ -117,16 +121,20 @@ class _Round:
         return [candidate for candidate in self.candidates if not candidate.rejected]
 
     @cached_property
-    def rate(self) -> float | None:
-        """The exchange rate for worse but cheaper steps: what the last dearer step paid."""
-        if not self.options.shrink:
-            return None
-        paid = [
-            step.detail["rate"]
+    def last_rate(self) -> float | None:
+        """What the last dearer step paid per unit of cost, in score."""
+        same = (
+            step.detail
             for step in self.history.accepted
-            if step.detail.get("rate") is not None
-        ]
+            if step.detail.get("setting") == self.setting
+        )
+        paid = [detail["rate"] for detail in same if detail.get("rate") is not None]
         return paid[-1] if paid else None
+
+    @property
+    def rate(self) -> float | None:
+        """The exchange rate for worse but cheaper steps; None when they are not taken."""
+        return self.last_rate if self.options.shrink else None
 
     @cached_property
     def earlier_noise(self) -> Noise | None:
@@ -139,10 +147,18 @@ class _Round:
             return None
         return Noise(**last["noise"])
 
+    @cached_property
+    def _looks(self) -> range:
+        """Numbers of fresh seeds at which a confirmation is looked at."""
+        seeds = self.problem.seeds
+        return range(seeds.confirm, seeds.max + 1, seeds.confirm) if seeds.confirm else range(0)
+
     @property
     def setting(self) -> str:
-        """Budget and clock of this round's trials."""
-        return self._request(None, 0, "").setting
+        """Budget, clock and objective: what noise and exchange rates are known for."""
+        objective = self.problem.objective
+        asked = f"{objective.gain} {objective.target} {objective.crossing} {objective.cost}"
+        return f"{self._request(None, 0, '').setting} {asked}"
 
     @property
     def confidence(self) -> float:
@@ -188,7 +204,7 @@ class _Round:
             ]
             final |= {standing.candidate.edit.key: standing for standing in running}
             width = max(2, width // 2)
-        return [self._within_measured_limits(standing) for standing in final.values()]
+        return [self._ruled_out(standing) for standing in final.values()]
 
     def _confirm(self, standings: list[Standing]) -> Proposal:
         """Test the best on seeds that played no part in choosing it."""
@@ -208,13 +224,11 @@ class _Round:
 
     def _attempt(self, standing: Standing, alpha: float) -> Run | Data:
         """One candidate on fresh seeds, looked at block by block; the looks share ``alpha``."""
-        first, most = self.problem.seeds.confirm, self.problem.seeds.max
         margin = standing.margin(self.rate)
-        if first == 0:
+        if not self._looks:
             return {"key": standing.candidate.edit.key, "confirmed": True, "seeds": [], "p": None}
-        looks = range(first, most + 1, first)
         verdict: Data = {}
-        for count in looks:
+        for count in self._looks:
             fresh = self._fresh_seeds(count)
             asked = [
                 self._request(side, seed, "confirm")
@@ -226,7 +240,7 @@ class _Round:
                 return waiting
             bench = self._bench()
             result = bench.stand(standing.candidate, fresh, bench.noise())
-            verdict = self._verdict(result, alpha / len(looks), margin)
+            verdict = self._verdict(result, alpha / len(self._looks), margin)
             if (
                 verdict["confirmed"]
                 or result.gain is None
@@ -238,10 +252,10 @@ class _Round:
     def _verdict(self, result: Standing, alpha: float, margin: float) -> Data:
         p = None if result.gain is None else result.gain.p_value(margin)
         sure = p is not None and p <= alpha
-        if (
-            result.gain is not None and p is None
-        ):  # nothing was ever repeated: no noise to test against
+        if result.gain is not None and p is None:  # nothing was repeated: no noise to test against
             sure = result.gain.mean > margin
+        # what failed on a fresh seed is not confirmed by the seeds it survived
+        sure = sure and all(trial.state == "finished" for trial in result.trials.values())
         return {
             **tell(result, self.problem.objective, self.confidence),
             "confirmed": sure,
@@ -260,11 +274,9 @@ class _Round:
         assert description is not None
         confirmed = attempts[-1]
         gain, change = confirmed.get("gain"), confirmed.get("cost")
-        rate = None
+        rate = self.last_rate
         if gain and change and standing.quadrant == "better-dearer" and change["change"] > 0:
             rate = gain["mean"] / change["change"]
-        elif self.history.accepted:
-            rate = self.history.accepted[-1].detail.get("rate")
         detail = {
             **self._detail(standings, attempts),
             "chosen": standing.candidate.edit.key,
@@ -316,10 +328,12 @@ class _Round:
     def _sensitivity(self, noise: Noise | None) -> str:
         if noise is None:
             return "; the noise is unknown: give seeds.max 2 or more to learn it"
-        seeds = self.problem.seeds.max
-        effect = smallest_detectable(noise, seeds, self.options.alpha / 2)
+        if not self._looks:
+            return ""
+        alpha = self.options.alpha / 2 / len(self._looks)
+        effect = smallest_detectable(noise, self._looks[-1], alpha)
         measure = quality_name(self.problem)
-        return f"; a gain of {effect:.2g} in {measure} would have been found with 80 % power"
+        return f"; the test finds a gain of {effect:.2g} in {measure} with 80 % power"
 
     def _detail(self, standings: Sequence[Standing], attempts: list[Data]) -> Data:
         confidence, objective = self.confidence, self.problem.objective
@@ -341,12 +355,32 @@ class _Round:
     # -- seeds and requests ------------------------------------------------------------------------
 
     def _selection_seeds(self, count: int) -> list[int]:
-        first = self.problem.seeds.first + 1000 * self.number
-        return list(range(first, first + count))
+        return self._seeds(count, 0)
 
     def _fresh_seeds(self, count: int) -> list[int]:
-        first = self.problem.seeds.first + 1000 * self.number + 500
-        return list(range(first, first + count))
+        return self._seeds(count, 500)
+
+    def _seeds(self, count: int, offset: int) -> list[int]:
+        """The round's seeds, without those on which the incumbent itself failed.
+
+        Raises:
+            StrategyFailed: When it failed on too many.
+        """
+        first = self.problem.seeds.first + 1000 * self.number + offset
+        found: list[int] = []
+        failures = []
+        for seed in range(first, first + 500):
+            trial = self.history.find(self._request(None, seed, ""))
+            failure = None if trial is None else trial.failure
+            if failure is None or failure.reason == INTERRUPTED:
+                found.append(seed)
+            else:
+                failures.append(f"seed {seed}: {failure}")
+            if len(found) == count:
+                break
+            if len(failures) == _TOO_MANY:
+                raise StrategyFailed(f"the incumbent failed on {_TOO_MANY} seeds; {failures[-1]}")
+        return found
 
     def _request(self, candidate: Candidate | None, seed: int, phase: str) -> Request:
         description = self.incumbent if candidate is None else candidate.description
@@ -384,19 +418,17 @@ class _Round:
         ]
         return math.fsum(losses) / len(losses) if losses else None
 
-    def _within_measured_limits(self, standing: Standing) -> Standing:
-        """Reject a candidate whose measured cost turned out over a limit."""
+    def _ruled_out(self, standing: Standing) -> Standing:
+        """Reject a candidate that diverged on a seed, or whose measured cost is over a limit."""
+        reason = "it diverged on one of its seeds" if standing.diverged else ""
         for name, limit in self.problem.objective.limits.items():
             values = [COSTS[name].of(trial) for trial in standing.trials.values()]
             worst = max((value for value in values if value is not None), default=0.0)
             if worst > limit:
-                candidate = Candidate(
-                    standing.candidate.edit,
-                    standing.candidate.description,
-                    f"{name} {worst:,.6g} is over the limit {limit:,.6g}",
-                )
-                return Standing(candidate, standing.trials, standing.gain, standing.cost)
-        return standing
+                reason = f"{name} {worst:,.6g} is over the limit {limit:,.6g}"
+        if not reason:
+            return standing
+        return replace(standing, candidate=replace(standing.candidate, rejected=reason))
 
 
 def quality_name(problem: Problem) -> str:

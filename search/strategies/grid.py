@@ -14,8 +14,9 @@ from pydantic import Field
 
 from search.moves import Edit
 from search.strategies.base import Problem, strategies
+from search.strategies.explored import Explored
 from search.strategies.lattice import Lattice
-from search.strategies.sampling import Draw, Explored, Sampling, lattice_of, usable
+from search.strategies.sampling import Draw, Sampling, lattice_of, usable
 from search.strategies.sweeps import combinations
 from spec.config import Data
 from spec.errors import InputError
@@ -36,6 +37,11 @@ class Grid(Sampling):
     """Trials in all; null: every combination."""
     file: str | None = None
     """A sweep file in the form of ReaLLMASIC's explorations; replaces the space."""
+
+    @property
+    def needs_space(self) -> bool:
+        """See ``Strategy.needs_space``."""
+        return self.file is None
 
     def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
         """See ``Sampling.draw``."""

@@ -15,18 +15,17 @@ from search.costs import COSTS
 from search.history import Description
 from search.strategies.ascent import Climb, Moves
 from search.strategies.base import Problem, strategies
+from search.strategies.explored import Explored
 from search.strategies.features import Features
 from search.strategies.forms import Array, Form
 from search.strategies.lattice import Lattice, Points
-from search.strategies.pareto import front
+from search.strategies.pareto import front, objectives
 from search.strategies.sampling import (
     Draw,
-    Explored,
     Sampling,
     anywhere,
     chance,
     lattice_of,
-    usable,
 )
 from search.strategies.surrogate import Surrogate
 from search.strategies.tariff import Tariff, price
@@ -70,7 +69,7 @@ class Guided(Sampling):
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
         wish = belief.sample(rng, bold) if bold else belief.mean()
-        found = guide.best(wish, self._caps(problem, index), explored, rng, taken)
+        found = guide.best(wish, self._caps(problem, index), belief.points, rng, taken)
         return found or anywhere(problem, index, taken)
 
     def ranked(self, explored: Explored) -> list[str]:
@@ -129,33 +128,35 @@ class Guide:
         self,
         wish: Form,
         caps: Mapping[str, float],
-        explored: Explored,
+        tried: Points,
         rng: np.random.Generator,
         taken: frozenset[str],
     ) -> Draw | None:
         """The config of highest quality under a form that is new and keeps the caps."""
         aims = dict(caps)
-        starts = self._starts(wish, explored, rng)
+        starts = self._starts(wish, tried, rng)
         for _ in range(AIMS):
-            climb = Climb(self.lattice, self.moves, wish, self.tariff.forms, aims)
             over = 1.0
+            climb = Climb(self.lattice, self.moves, wish, self.tariff.costs, aims)
             for point in climb.run(starts)[:LOOKS]:
-                drawn = usable(self.problem, self.lattice.edit(point), taken)
-                if drawn is None:
+                (answer,) = self.lattice.described(point[None])
+                if answer is None or answer.config_id in taken:
                     continue
-                worst = self._overrun(drawn.description, caps)
-                if worst <= 1.0:
-                    return drawn
-                over = max(over, worst)
-            aims = {name: cap / over * 0.999 for name, cap in aims.items()}
+                share = self._share(answer, caps)
+                if share <= 1.0:
+                    return Draw(answer, self.lattice.edit(point))
+                over = max(over, share)
+            if over == 1.0:  # what fits was tried already: aiming lower finds nothing better
+                return None
+            aims = {name: aim / over for name, aim in aims.items()}
         return None
 
-    def _overrun(self, description: Description, caps: Mapping[str, float]) -> float:
+    def _share(self, description: Description, caps: Mapping[str, float]) -> float:
+        """The largest part of a cap that a config uses."""
         return max((price(name, description) / cap for name, cap in caps.items()), default=0.0)
 
-    def _starts(self, wish: Form, explored: Explored, rng: np.random.Generator) -> list[Points]:
+    def _starts(self, wish: Form, tried: Points, rng: np.random.Generator) -> list[Points]:
         """Where climbs begin: the best tried under the form, the smallest, and anywhere alike."""
-        tried = np.array([self.lattice.encode(c) for c in explored.configs.values()])
         best = tried[np.argsort(-wish(self.lattice.marks(tried)), kind="stable")[:2]]
         smallest = np.zeros(len(self.lattice), dtype=np.intp)
         return [*best, smallest, *self.lattice.scattered(rng, 2, alike=1.0)]
@@ -185,12 +186,24 @@ def _values(explored: Explored) -> dict[str, float]:
     }
     finite = [value for value in found.values() if math.isfinite(value)]
     if not finite:
+        found = _losses(explored)  # nothing reached the target yet: the loss leads the way
+        finite = list(found.values())
+    if not finite:
         return {}
     missed = min(finite) - math.log(2.0)
     found = {name: max(value, missed) for name, value in found.items()}
     worst = min(found.values())
-    failed = {name: worst for name in explored.rows if name not in found}
-    return _tempered({name: (found | failed)[name] for name in sorted(found | failed)})
+    found |= {name: worst for name in explored.rows if name not in found}
+    return _tempered(dict(sorted(found.items())))
+
+
+def _losses(explored: Explored) -> dict[str, float]:
+    found = {}
+    for name in explored.qualities:
+        told = objectives(explored, name, ())
+        if told is not None:
+            found[name] = -math.log(max(told[0], 1e-12))
+    return found
 
 
 def _tempered(values: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from search.costs import COSTS
 from search.gains import scores
 from search.history import Trial
-from search.strategies.sampling import Explored
+from search.strategies.explored import Explored
 from spec.config import Data
 
 

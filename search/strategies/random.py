@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from search.strategies.base import strategies
-from search.strategies.sampling import Draw, Explored, Sampling, anywhere
+from search.strategies.explored import Explored
+from search.strategies.sampling import Draw, Sampling, anywhere
 
 
 @strategies.variant("random")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated, Any
@@ -12,17 +11,15 @@ import numpy as np
 from pydantic import Field
 
 from search.costs import COSTS
-from search.gains import quality
-from search.history import INTERRUPTED, Decision, Description, History, Purpose, Request, Trial
+from search.history import Decision, Description, History, Purpose, Request, Trial
 from search.moves import Edit
 from search.strategies.base import Problem, Proposal, Run, Strategy
+from search.strategies.explored import CONFIRM, Explored
 from search.strategies.lattice import Lattice
 from search.strategies.neighbourhood import Candidate, over_limit
 from search.strategies.standing import Bench, Standing, tell
 from spec.config import Data
 
-CONFIRM = "confirm"
-"""The phase whose trials play no part in what is drawn or chosen."""
 TRIES = 1000
 """Random points looked at for one that is new and within the limits, before a space is used up."""
 TOLD = 200
@@ -41,73 +38,6 @@ class Draw:
 
     description: Description
     edit: Edit | None
-
-
-@dataclass(frozen=True)
-class Explored:
-    """What has been tried for the sake of looking: everything but confirming trials.
-
-    Attributes:
-        problem: What is searched.
-        history: Where the trials are from.
-        trials: Finished, failed and running trials in the problem's setting, by number.
-    """
-
-    problem: Problem
-    history: History
-    trials: Sequence[Trial]
-
-    @classmethod
-    def of(cls, problem: Problem, history: History) -> Explored:
-        """The trials of a history that count."""
-        found = [trial for trial in history if _counts(trial, problem)]
-        return cls(problem, history, sorted(found, key=lambda trial: trial.number))
-
-    @cached_property
-    def configs(self) -> dict[str, Description]:
-        """Config id -> config, in the order of their first trials."""
-        found: dict[str, Description] = {}
-        for trial in self.trials:
-            found.setdefault(trial.config_id, trial.request.description)
-        return found
-
-    @cached_property
-    def rows(self) -> dict[str, dict[int, Trial]]:
-        """Config id -> seed -> trial that has ended."""
-        rows: dict[str, dict[int, Trial]] = {}
-        for trial in self.trials:
-            if trial.state != "running":
-                rows.setdefault(trial.config_id, {})[trial.seed] = trial
-        return rows
-
-    @cached_property
-    def edits(self) -> Mapping[str, Data | None]:
-        """Config id -> how it was made."""
-        return {trial.config_id: trial.request.purpose.edit for trial in self.trials}
-
-    @cached_property
-    def qualities(self) -> dict[str, float]:
-        """Config id -> mean quality over its seeds; configs without a measurement are absent."""
-        found = {}
-        for config_id, row in self.rows.items():
-            own = [q for t in row.values() if (q := quality(t, self.problem.objective)) is not None]
-            if own:
-                found[config_id] = math.fsum(sorted(own)) / len(own)
-        return found
-
-    @property
-    def running(self) -> int:
-        """Trials under way."""
-        return sum(trial.state == "running" for trial in self.trials)
-
-
-def _counts(trial: Trial, problem: Problem) -> bool:
-    request = trial.request
-    if request.purpose.phase == CONFIRM or request.clock != problem.clock:
-        return False
-    if trial.failure is not None and trial.failure.reason == INTERRUPTED:
-        return False
-    return request.budget is problem.budget or request.budget == problem.budget
 
 
 class Sampling(Strategy):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from search.costs import COSTS, Cost
@@ -13,9 +14,9 @@ from search.gains import (
     Noise,
     combined,
     compare,
+    floored,
+    log_quality,
     pooled_noise,
-    quality,
-    relative_noise,
     scores,
 )
 from search.history import Description, Trial
@@ -56,6 +57,12 @@ class Standing:
     trials: Mapping[int, Trial]
     gain: Gain | None
     cost: CostChange | None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether any of its seeds diverged: an outcome, which the others must not hide."""
+        failures = (trial.failure for trial in self.trials.values())
+        return any(failure is not None and failure.reason == "diverged" for failure in failures)
 
     @property
     def dearer(self) -> bool:
@@ -101,19 +108,28 @@ class Bench:
     measured: Measured
     earlier: Noise | None = None
 
+    @cached_property
+    def _logs(self) -> dict[str, dict[int, float]]:
+        """Log-quality of everything measured, misses at one floor."""
+        table: dict[str, dict[int, float]] = {}
+        for config, row in self.measured.items():
+            found = ((seed, log_quality(trial, self.objective)) for seed, trial in row.items())
+            table[config] = {seed: value for seed, value in found if value is not None}
+        return floored(table)
+
     def relative_noise(self) -> Noise | None:
-        """Noise in proportion to quality, pooled over everything measured and known earlier."""
-        table = {config: self._qualities(row.values()) for config, row in self.measured.items()}
-        return combined((self.earlier, relative_noise(table, self.objective)))
+        """Noise in proportion to quality, pooled over everything measured and known earlier.
+
+        Probabilities vary in proportion to their size, so their logarithms, the losses, are pooled;
+        time-to-target is a logarithm already.
+        """
+        return combined((self.earlier, pooled_noise(self._logs)))
 
     def noise(self) -> Noise | None:
         """The same as noise of quality, at the incumbent's level."""
         noise = self.relative_noise()
-        own = self._qualities(self.measured.get(self.incumbent.config_id, {}).values()).values()
-        finite = [value for value in own if math.isfinite(value)]
-        return noise and noise.at(
-            math.fsum(finite) / len(finite) if finite else 1.0, self.objective
-        )
+        own = self._qualities(self.incumbent.config_id).values()
+        return noise and noise.at(math.fsum(own) / len(own) if own else 1.0, self.objective)
 
     def stand(self, candidate: Candidate, seeds: Iterable[int], noise: Noise | None) -> Standing:
         """Where a candidate stands on some seeds."""
@@ -121,7 +137,11 @@ class Bench:
         assert candidate.description is not None
         ours = self._on(candidate.description.config_id, wanted)
         theirs = self._on(self.incumbent.config_id, wanted)
-        gain = compare(self._qualities(ours.values()), self._qualities(theirs.values()), noise)
+        sides = [
+            {seed: value for seed, value in self._qualities(config_id).items() if seed in wanted}
+            for config_id in (candidate.description.config_id, self.incumbent.config_id)
+        ]
+        gain = compare(sides[0], sides[1], noise)
         return Standing(
             candidate, ours, gain, self._cost_change(candidate.description, ours, theirs)
         )
@@ -130,9 +150,11 @@ class Bench:
         row = self.measured.get(config_id, {})
         return {seed: row[seed] for seed in sorted(row) if seed in seeds}
 
-    def _qualities(self, trials: Iterable[Trial]) -> dict[int, float]:
-        found = ((trial.seed, quality(trial, self.objective)) for trial in trials)
-        return {seed: value for seed, value in found if value is not None}
+    def _qualities(self, config_id: str) -> dict[int, float]:
+        logs = self._logs.get(config_id, {})
+        if self.objective.gain == "time_to_target":
+            return logs
+        return {seed: math.exp(value) for seed, value in logs.items()}
 
     def _cost_change(
         self, candidate: Description, ours: Mapping[int, Trial], theirs: Mapping[int, Trial]
@@ -237,7 +259,11 @@ def contenders(
 def _may_overtake(rival: Standing, leader: Standing, confidence: float) -> bool:
     assert rival.gain is not None
     assert leader.gain is not None
-    if rival is leader or (rival.dearer and not leader.dearer):
+    if rival is leader:
+        return False
+    if leader.quadrant == "worse-cheaper" and rival.gain.high(confidence) > 0:
+        return True
+    if rival.dearer and not leader.dearer:
         return False
     if leader.dearer and not rival.dearer:
         return True

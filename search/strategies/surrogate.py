@@ -25,6 +25,9 @@ SHAPE = 1.0
 SCALE = 1e-4
 """Its scale, as a share of the observed variance of quality."""
 
+TINY = 1e-13
+"""Squared singular values below this share of the largest are rounding."""
+
 
 @dataclass(frozen=True)
 class _Fit:
@@ -54,7 +57,7 @@ class Surrogate:
     """
 
     def __init__(self, features: Features, points: Points, values: Array) -> None:
-        self._features = features
+        self._features, self.points = features, points
         design = features(points)
         self._centre = design.mean(axis=0)
         self._level = float(values.mean())
@@ -99,9 +102,24 @@ def _fits(features: Features, design: Array, values: Array) -> list[_Fit]:
     fits = []
     for prior in PRIORS:
         widths = np.array([prior[group] for group in features.groups])
-        left, singular, right = np.linalg.svd(design * widths, full_matrices=False)
-        fits += _under(widths, left.T @ values, singular, right, values)
+        along, singular, right = _rotated(design * widths, values)
+        fits += _under(widths, along, singular, right, values)
     return fits
+
+
+def _rotated(design: Array, values: Array) -> tuple[Array, Array, Array]:
+    """``U' y``, ``s`` and ``W`` of the design's singular value decomposition ``U diag(s) W``.
+
+    By way of the smaller of its two products with itself, which takes a tenth of the time; what
+    is lost below the square root of the rounding error is nothing beside the noise.
+    """
+    tall = design.shape[0] >= design.shape[1]
+    squares, vectors = np.linalg.eigh(design.T @ design if tall else design @ design.T)
+    kept = squares > squares.max(initial=0.0) * TINY
+    singular, vectors = np.sqrt(squares[kept]), vectors[:, kept]
+    right = vectors.T if tall else (vectors.T @ design) / singular[:, None]
+    along = (design @ vectors).T @ values / singular if tall else vectors.T @ values
+    return along, singular, right
 
 
 def _under(widths: Array, along: Array, singular: Array, right: Array, values: Array) -> list[_Fit]:

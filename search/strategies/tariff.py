@@ -1,27 +1,52 @@
-"""Costs known before training as quadratic forms, fitted to what ``describe`` says of a sample."""
+"""Costs known before training, as forms fitted to what ``describe`` says of a sample."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.costs import COSTS
 from search.history import Description
 from search.strategies.axes import Axis
 from search.strategies.forms import Array, Form, Table, pairs, squared
-from search.strategies.lattice import Lattice
+from search.strategies.lattice import Lattice, Points
 
-SAMPLE = 160
+SAMPLE = 240
 """Configs described once per study to learn what things cost; a fifth of a second to two."""
+HUGE = 700.0
+"""Logarithm of what counts as infinite."""
+LEAST = 1e-300
+"""What counts as zero."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A cost of points without describing them.
+
+    Attributes:
+        form: A quadratic form.
+        logarithmic: Whether the form is of the cost's logarithm.
+    """
+
+    form: Form
+    logarithmic: bool
+
+    def __call__(self, marks: Array) -> Array:
+        """Costs of points, (B, levels) to (B,); see ``Lattice.marks``."""
+        values = self.form(marks)
+        return np.exp(np.minimum(values, HUGE)) if self.logarithmic else values
 
 
 class Tariff:
     """Estimates costs of points without describing each.
 
-    A cost is a sum over layers of products of sizes, which a quadratic form in sizes, their
-    squares and their sums over layers meets nearly exactly. It only steers: whatever is proposed
-    has been described.
+    A cost is a sum over layers of products of sizes. Either a quadratic form in the sizes and
+    their sums over layers meets it, or one in their logarithms, whose exponential is the cost:
+    whichever does better on a part of the sample that it was not fitted to. The estimate only
+    steers: whatever is proposed has been described.
 
     Args:
         lattice: Whose points.
@@ -33,24 +58,51 @@ class Tariff:
         rng = np.random.default_rng([seed, 0])
         points = np.vstack([lattice.start, lattice.scattered(rng, SAMPLE)])
         answers = lattice.described(points)
-        known = [answer is not None for answer in answers]
-        blocks = [block for axis in lattice.axes for block in _sizes(axis)]
-        self._table = Table(lattice, lattice.stacked(blocks))
-        rows = self._table(points[known])
+        points = points[[answer is not None for answer in answers]]
         found = [answer for answer in answers if answer is not None]
-        self.forms: Mapping[str, Form] = {
-            name: self._fitted(rows, np.array([price(name, answer) for answer in found]))
+        bases = [_Basis(lattice, points, logarithmic) for logarithmic in (False, True)]
+        self.costs: Mapping[str, Estimate] = {
+            name: _best(bases, np.array([price(name, answer) for answer in found]))
             for name in names
         }
 
-    def _fitted(self, rows: Array, costs: Array) -> Form:
-        """Least squares of the relative error."""
-        design = np.hstack([np.ones((len(rows), 1)), rows, pairs(rows)])
-        scale = np.maximum(np.abs(costs), 1e-12 * np.abs(costs).max() + 1e-300)
-        weights = np.linalg.lstsq(design / scale[:, None], costs / scale, rcond=1e-9)[0]
-        size = rows.shape[1]
+
+class _Basis:
+    """The sample's sizes, or their logarithms, ready for a fit."""
+
+    def __init__(self, lattice: Lattice, points: Points, logarithmic: bool) -> None:
+        self.logarithmic = logarithmic
+        blocks = [block for axis in lattice.axes for block in _sizes(axis, logarithmic)]
+        self._table = Table(lattice, lattice.stacked(blocks))
+        self._rows = self._table(points)
+        self._design = np.hstack([np.ones((len(points), 1)), self._rows, pairs(self._rows)])
+
+    def fit(self, costs: Array, kept: NDArray[np.bool_]) -> Array:
+        """Weights by least squares of the relative error, on the kept rows of the sample."""
+        design, wanted = self._design[kept], np.maximum(costs[kept], LEAST)
+        if self.logarithmic:
+            return np.asarray(np.linalg.lstsq(design, np.log(wanted), rcond=1e-7)[0])
+        ones = np.ones(len(wanted))
+        return np.asarray(np.linalg.lstsq(design / wanted[:, None], ones, rcond=1e-7)[0])
+
+    def error(self, costs: Array) -> float:
+        """Median relative error on every fourth row, fitted to the others."""
+        kept = np.arange(len(costs)) % 4 > 0
+        guessed: Array = self._design[~kept] @ self.fit(costs, kept)
+        if self.logarithmic:
+            guessed[:] = np.exp(np.minimum(guessed, HUGE))
+        return float(np.median(np.abs(guessed / np.maximum(costs[~kept], LEAST) - 1.0)))
+
+    def estimate(self, costs: Array) -> Estimate:
+        """The estimate fitted to the whole sample."""
+        weights, size = self.fit(costs, np.ones(len(costs), dtype=bool)), self._rows.shape[1]
         square = squared(weights[1 + size :], size)
-        return self._table.form(weights[1 : 1 + size], square, float(weights[0]))
+        form = self._table.form(weights[1 : 1 + size], square, float(weights[0]))
+        return Estimate(form, self.logarithmic)
+
+
+def _best(bases: Iterable[_Basis], costs: Array) -> Estimate:
+    return min(bases, key=lambda basis: basis.error(costs)).estimate(costs)
 
 
 def price(name: str, description: Description) -> float:
@@ -65,18 +117,13 @@ def price(name: str, description: Description) -> float:
     return float(derived(description.inventory))
 
 
-def within(limits: Mapping[str, float], description: Description) -> bool:
-    """Whether a config keeps the limits."""
-    return all(price(name, description) <= limit for name, limit in limits.items())
-
-
-def _sizes(axis: Axis) -> list[tuple[Axis, Array]]:
-    """Sizes themselves, not their logarithms: costs are sums of products of them."""
+def _sizes(axis: Axis, logarithmic: bool) -> list[tuple[Axis, Array]]:
+    """What each level adds to the features: a size, and its square for products of three."""
     size = len(axis.levels)
     if axis.kind == "choice":
         columns = [np.eye(size)[level] for level in range(size) if level != axis.start[0]]
     else:
         values = np.array(axis.levels, dtype=float)
-        values = values / (np.abs(values).max() or 1.0)
+        values = axis.positions if logarithmic else values / (np.abs(values).max() or 1.0)
         columns = [values, values**2] if axis.items == 1 and size > 2 else [values]
     return [(axis, np.tile(column / axis.items, (axis.items, 1))) for column in columns]

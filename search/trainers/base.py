@@ -95,6 +95,7 @@ class Launch:
         env: Variables on top of the orchestrator's own that a person must set to run it again.
         stop_file: What to touch when the trial shall end; None: it is sent SIGTERM.
         environment: What it runs, as plain data: commit, checksum, versions.
+        rerun: The argv to run it again by hand, as often as one likes; None: the same command.
     """
 
     command: tuple[str, ...]
@@ -102,6 +103,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     stop_file: Path | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
+    rerun: tuple[str, ...] | None = None
 
 
 class Trainer(Component):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,13 +43,13 @@ class Builtin(Trainer):
             "--stop-at-loss": budget.stop_at_loss,
             "--checkpoints": checkpoints,
         }
-        given = [
-            word
-            for flag, value in flags.items()
-            if value is not None
-            for word in (flag, str(value))
-        ]
-        return Launch((sys.executable, "-m", "trainer.train", *given))
+        again = (*_argv({**flags, "--out": folder / "rerun"}), "--overwrite")
+        return Launch(_argv(flags), rerun=again)
+
+
+def _argv(flags: Mapping[str, Any]) -> tuple[str, ...]:
+    given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
+    return (sys.executable, "-m", "trainer.train", *(word for pair in given for word in pair))
 
 
 class PipedDescriber:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.preparation import prepare
+from data.preparation import plan, prepare
 from data.publish import alone, appearing
 from spec import yaml
-from spec.dataset import META, Meta, load_tokenizer, prepared_folder, read_meta
+from spec.dataset import META, Meta, load_tokenizer, prepared_folder, read_meta, stamp
 from spec.errors import ConfigError, InputError
 
 TEXT = "".join(f"{number} bottles of beer on the wall\n" for number in range(2000))
@@ -88,6 +88,44 @@ def test_a_changed_text_is_prepared_again(file, said):
     assert second.folder == first.folder
     assert second.meta.fingerprint != first.meta.fingerprint
     assert _split(second.folder, "val").isupper()
+
+
+def test_data_is_stale_once_its_text_changes_and_no_more_once_it_was_looked_at(file, said):
+    meta = prepare(str(file), None, None, said).meta
+    assert not meta.is_stale
+    os.utime(file, ns=(0, 0))
+    assert meta.is_stale
+    again = prepare(str(file), None, None, said)
+    assert not again.new
+    assert not again.meta.is_stale
+    assert read_meta(again.folder) == again.meta
+    file.unlink()
+    assert not again.meta.is_stale  # what is prepared is all there is
+
+
+def test_the_standard_library_of_another_interpreter_is_another_text(said, monkeypatch):
+    job = plan("pystdlib", None, None, said)
+    assert not job.facts.changed()
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    assert job.facts.changed()
+
+
+def test_a_stamp_changes_with_every_visible_file_of_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.txt").write_text("a")
+    seen = {stamp(tmp_path)}
+    (tmp_path / "inner" / "a.txt").write_text("ab")
+    seen.add(stamp(tmp_path))
+    (tmp_path / "b.txt").touch()
+    seen.add(stamp(tmp_path))
+    (tmp_path / ".hidden").touch()
+    assert stamp(tmp_path) in seen
+    assert len(seen) == 3
+    monkeypatch.setattr("spec.dataset._STAMPED_FILES", 1)
+    large = stamp(tmp_path)
+    assert stamp(tmp_path) == large
+    (tmp_path / "inner" / "c.txt").touch()
+    assert stamp(tmp_path) != large
 
 
 @pytest.mark.parametrize("damaged", ["train.bin", "val.bin", META])

@@ -40,6 +40,9 @@ def _survives(made, text, tmp_path):
     assert ids == made.encode(text)
     assert read.decode(ids) == text
     assert 0 <= min(ids) <= max(ids) < read.vocab_size
+    lengths = read.byte_lengths()
+    assert len(lengths) == read.vocab_size
+    assert sum(lengths[number] for number in ids) == len(text.encode())
 
 
 @given(st.text())

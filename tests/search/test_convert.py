@@ -43,6 +43,14 @@ LOG = {
             ],
             "baseline_config_after": AFTER,
         },
+        {
+            "iter": 1,
+            "baseline_metrics": {"loss": 2.9, "params": 64, "best_iter": 10},
+            "candidates": [],
+            "chosen": None,
+            "action": "max_iters_increased_to_20",
+            "baseline_config_after": {**AFTER, "bias": True},
+        },
     ],
 }
 
@@ -117,19 +125,22 @@ def test_what_cannot_be_converted_is_named(line, tmp_path):
 
 def test_a_log_is_imported_as_a_study_that_goes_on(line, tmp_path):
     (tmp_path / "sweep_log.yaml").write_text(yaml.dump(LOG))
-    told = convert(line("--num_iterations", "2"))
+    told = convert(line("--num_iterations", "3"))
     assert "imported 4 single-seed measurements" in "\n".join(told)
     before = open_study(tmp_path / "out" / "new").history
     assert all(trial.facts["imported"] for trial in before)
-    assert "imported from sweep_log.yaml, single-seed" in before.accepted[0].words
+    first, second = (step.words for step in before.accepted)
+    assert "mlp_size +16: imported from sweep_log.yaml, single-seed" in first
+    assert "max_iters_increased_to_20: imported" in second
     done = run(tmp_path / "new.yaml", tmp_path / "out", "--set", EXECUTOR)
-    assert "round 1" in done.stdout
+    assert "round 2" in done.stdout
+    assert (tmp_path / "out" / "new" / "report.html").is_file(), done.stdout
     study = open_study(tmp_path / "out" / "new")
     assert len(study.history) > 4
     assert [t.state for t in study.history if "imported" not in t.facts].count("failed") == 0
     asked, _ = load(tmp_path / "new.yaml")
     results = derive(asked, before[0].request.description, study.history)
-    assert [block["iter"] for block in results["iterations"]][:3] == [-1, 0, 1]
+    assert [block["iter"] for block in results["iterations"]][:3] == [-1, 0, 2]
     assert results["iterations"][1]["chosen"]["key"] == "layers[1].mlp_size +16"
     assert incumbent_of(before[0].request.description, before)[1]["layers"][1] == {"mlp_size": 48}
 

@@ -12,6 +12,7 @@ from search.gains import (
     best,
     compare,
     crossing,
+    floored,
     pooled_noise,
     smallest_detectable,
 )
@@ -114,11 +115,13 @@ def test_a_gain_takes_only_common_seeds_and_its_error_shrinks_with_them():
 
 
 def test_a_missed_target_is_worse_than_every_hit_and_never_nan():
-    noise = Noise(0.1, 10)  # behaviours 9
-    missed, hit = {1: -math.inf, 2: -2.0}, {1: -3.0, 2: -2.0}
-    assert compare(missed, hit, noise).mean < 0
-    assert compare(hit, missed, noise).mean > 0
-    assert compare({1: -math.inf}, {1: -math.inf}, noise).mean == 0.0
+    # behaviours 9
+    table = floored({"a": {1: -math.inf, 2: -2.0}, "b": {1: -3.0, 2: -2.0}, "c": {1: -math.inf}})
+    assert table["a"][1] == table["c"][1] == pytest.approx(-3.0 - math.log(2))
+    assert table["b"] == {1: -3.0, 2: -2.0}
+    assert compare(table["a"], table["b"], None).mean < 0
+    assert compare(table["a"], table["c"], None).mean == 0.0
+    assert floored({"a": {1: -math.inf}}) == {"a": {1: 0.0}}
 
 
 def test_bounds_and_p_agree():

@@ -3,10 +3,12 @@ import random
 
 import pytest
 
-from search.history import History
+from search.history import Failure, History
 from search.objective import Objective, Seeds
-from search.simulation import Simulation
+from search.simulation import Outcome, Simulation
+from search.strategies.base import StrategyFailed
 from search.strategies.greedy import Greedy
+from spec.records import Eval
 from tests.search.worlds import Bowl, problem
 
 
@@ -164,8 +166,9 @@ def test_the_incumbent_is_measured_again_when_the_budget_changes():
 
 
 def test_without_repeats_it_says_that_the_noise_is_unknown():
-    _, stop = search(Bowl(slope=0.0), seeds=Seeds(max=1, confirm=0))
-    assert stop.kind == "stop"
+    world = Bowl({"a": 4}, slope=0.5, noise=0.0)
+    _, stop = search(world, seeds=Seeds(max=1, confirm=0))
+    assert "the noise is unknown" in stop.words
 
 
 def test_names_and_the_scale_of_costs_change_no_decision():
@@ -196,3 +199,92 @@ def test_random_landscapes_never_end_worse_than_they_began():
         start = world.loss(dict.fromkeys("abc", 4))
         end = world.loss(history.accepted[-1].config) if history.accepted else start
         assert end <= start + 0.01
+
+
+def diverging(world, config, seed, share):
+    """Whether this config diverges on this seed, in a share of seeds."""
+    return config["a"] == 8 and random.Random(f"{world.salt}{seed}").random() < share
+
+
+class Fragile(Bowl):
+    """The better neighbour diverges on half of its seeds."""
+
+    def train(self, request):
+        if diverging(self, request.description.config, request.seed, 0.5):
+            return Outcome((), 0.1, Failure("diverged", "its loss is no finite number"))
+        return super().train(request)
+
+
+def test_a_config_that_diverges_on_half_of_its_seeds_is_not_accepted():
+    for number in range(15):
+        world = Fragile({"a": 8.0, "b": 4.0}, slope=0.1, salt=str(number))
+        history, _ = search(world)
+        assert all(step.config["a"] != 8 for step in history.accepted)
+
+
+def test_false_steps_stay_below_alpha_when_targets_are_missed_now_and_then():
+    # final losses lie around the target, so that a third of the trials miss it
+    wrong, rounds = 0, 100
+    optimum = dict.fromkeys("abcdefg", 8.0)
+    objective = Objective(gain="time_to_target", target=2.0)
+    for number in range(rounds):
+        world = Racing(optimum, slope=0.0, noise=0.05, common=0.0, salt=str(number))
+        asked = problem(world, objective=objective)
+        simulation = Simulation(Greedy(max_rounds=1), asked, world)
+        simulation.run()
+        wrong += bool(simulation.history.accepted)
+    assert wrong / rounds <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / rounds)
+
+
+class Racing(Bowl):
+    """Curves that fall for a hundred seconds towards a final loss; none is better than another."""
+
+    def train(self, request):
+        final = super().train(request).curve[0].val_loss - 0.03
+        points = (
+            Eval(step=t, train_seconds=t, val_loss=final + math.exp(-t / 20))
+            for t in range(10, 110, 10)
+        )
+        return Outcome(tuple(points), 100.0)
+
+
+def test_a_huge_loss_is_a_bad_loss_and_breaks_nothing():
+    world = Bowl()
+    world.loss = lambda config: 5000.0 if config["b"] == 8 else 2.0 - 0.1 * math.log2(config["a"])
+    history, stop = search(world, Greedy(max_rounds=2))
+    assert {step.config["b"] for step in history.accepted} == {4}
+    assert stop is not None
+
+
+def test_a_seed_on_which_the_incumbent_fails_is_replaced_for_all():
+    world = Bowl(slope=0.1)
+    real = world.train
+
+    def train(request):
+        if request.seed == 1337 and request.description.config == dict.fromkeys("abc", 4):
+            return Outcome((), 0.1, Failure("timed_out", "too slow"))
+        return real(request)
+
+    world.train = train
+    history, _ = search(world, Greedy(max_rounds=1))
+    assert history.accepted
+    screened = {t.seed for t in history if t.request.purpose.phase == "screen"}
+    assert 1338 in screened
+
+
+def test_an_incumbent_that_always_fails_ends_the_search_with_its_reason():
+    world = Bowl(failing={"a": 4})
+    with pytest.raises(StrategyFailed, match="finite"):
+        search(world)
+
+
+def test_options_of_a_component_that_is_not_there_are_no_dimension_for_now():
+    # behaviours 37
+    world = Bowl({"a": 8.0}, slope=0.05)
+    world.loss = lambda c: 2.0 - 0.1 * (c["opt"]["kind"] == "y") - 0.05 * (c["opt"].get("q") == 2)
+    space = {
+        "opt": {"choices": [{"kind": "x"}, {"kind": "y", "q": 1}]},
+        "opt.q": {"step": 1, "max": 2},
+    }
+    history, _ = search(world, baseline={"a": 4, "opt": {"kind": "x"}}, space=space)
+    assert history.accepted[-1].config["opt"] == {"kind": "y", "q": 2}

@@ -14,12 +14,13 @@ from search.objective import Objective
 from search.simulation import Simulation
 from search.strategies.ascent import Climb, Moves
 from search.strategies.base import Run
+from search.strategies.explored import Explored
 from search.strategies.features import Features
 from search.strategies.forms import Array
 from search.strategies.guided import Guided, guide_of
-from search.strategies.lattice import Lattice
+from search.strategies.lattice import Lattice, Points
 from search.strategies.random import Random
-from search.strategies.sampling import Explored, lattice_of
+from search.strategies.sampling import lattice_of
 from search.strategies.surrogate import Surrogate
 from search.strategies.tariff import Tariff, price
 from spec.errors import InputError
@@ -82,13 +83,13 @@ def test_a_rule_without_an_end_is_refused_with_a_way_out(rule: dict[str, float])
 def test_costs_are_known_without_describing_every_point(lattice: Lattice):
     tariff = Tariff(lattice, ["parameters"], seed=1)
     points = lattice.scattered(np.random.default_rng(2), 300)
-    guessed = tariff.forms["parameters"](lattice.marks(points))
+    guessed = tariff.costs["parameters"](lattice.marks(points))
     pairs = zip(guessed, lattice.described(points), strict=True)
     errors = [abs(g / price("parameters", a) - 1) for g, a in pairs if a is not None]
     assert np.quantile(errors, 0.9) < 0.1
 
 
-def _effects(features: Features, points: Array, rng: np.random.Generator) -> Array:
+def _effects(features: Features, points: Points, rng: np.random.Generator) -> Array:
     scale = [1.0 if group == "main" else 0.05 for group in features.groups]
     weights: Array = rng.standard_normal(len(features.groups)) * scale
     values: Array = features(points) @ weights
@@ -140,13 +141,13 @@ def test_a_climb_finds_the_best_point_under_a_cap():
     lattice = lattice_of(Hill(space=space).problem())
     everything = np.array(list(itertools.product(*(range(size) for size in lattice.sizes))))
     features, tariff = Features(lattice), Tariff(lattice, ["parameters"], 1)
-    costs = tariff.forms["parameters"](lattice.marks(everything))
+    costs = tariff.costs["parameters"](lattice.marks(everything))
     missed = 0
     for seed in range(20):
         points = lattice.scattered(np.random.default_rng(seed), 30)
         values = _effects(features, points, np.random.default_rng(seed))
         wish = Surrogate(features, points, values).mean()
-        climb = Climb(lattice, Moves(lattice), wish, tariff.forms, {"parameters": 30_000.0})
+        climb = Climb(lattice, Moves(lattice), wish, tariff.costs, {"parameters": 30_000.0})
         best = climb.run([lattice.start, np.zeros_like(lattice.start)])[0]
         fits = wish(lattice.marks(everything))[costs <= 30_000.0]
         missed += float(wish(lattice.marks(best[None]))[0]) < fits.max() - 0.02 * np.ptp(fits)
@@ -169,9 +170,9 @@ def test_it_leaves_less_to_find_than_chance():
     left = {}
     for kind in (Guided, Random):
         losses = []
-        for first in range(4):
+        for first in range(3):
             world = Hill(noise=0.005)
-            search = Simulation(kind(trials=50), world.problem(first=first * 100), world)
+            search = Simulation(kind(trials=40), world.problem(first=first * 100), world)
             search.run()
             (step,) = search.history.accepted
             assert step.config is not None
@@ -204,7 +205,7 @@ def test_pareto_mode_ends_with_a_front_over_the_caps():
 def test_a_target_that_is_missed_counts_as_late():
     world = Hill()
     problem = world.problem()
-    timed = replace(problem, objective=Objective(gain="time_to_target", target=2.9))
+    timed = replace(problem, objective=Objective(gain="time_to_target", target=3.2))
     search = Simulation(Guided(trials=20), timed, world)
     search.run(max_trials=12)
     explored = Explored.of(timed, search.history)

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,8 +17,10 @@ import pytest
 from typer.testing import CliRunner
 
 from search.run import app
+from search.study import Study
 from search.summary import open_study
 from spec import yaml
+from spec.records import Reader
 from tests.search.toy import exploration
 
 ROOT = Path(__file__).parent.parent.parent
@@ -102,15 +107,26 @@ def test_optuna_opens_the_study(whole):
     assert study.best_trial.user_attrs["config_id"]
 
 
-def test_the_rerun_command_works_when_pasted(whole):
-    folder, _ = whole
-    results = yaml.read(folder / "toy" / "results.yaml").data
-    seed = results["iterations"][0]["seeds"][0]
-    metrics = folder / "toy" / "trials" / f"{seed['trial']:04d}" / "metrics.jsonl"
-    before = metrics.read_text()
-    metrics.unlink()
-    subprocess.run(["bash", "-c", seed["command"]], check=True, timeout=30)
-    assert metrics.read_text() == before
+def test_the_rerun_command_works_when_pasted_again_and_again(tmp_path):
+    builtin = tmp_path / "builtin.yaml"
+    baseline = ROOT / "explorations" / "baselines" / "tiny.yaml"
+    asked = {
+        "baseline": str(baseline),
+        "budget": {"max_steps": 2},
+        "space": {"optimizer.learning_rate": {"scale": 2}},
+        "executor": {"kind": "local", "workers": 1, "device": "cpu"},
+        "report": False,
+    }
+    builtin.write_text(yaml.dump(asked))
+    short = ["baseline.evaluation.tokens=4096", "baseline.schedule.warmup_steps=0"]
+    run(builtin, tmp_path, "--max-trials", "1", "--set", short[0], "--set", short[1])
+    folder = tmp_path / "builtin" / "trials" / "0000"
+    (told,) = yaml.read(tmp_path / "builtin" / "results.yaml").data["iterations"][0]["seeds"]
+    assert (folder / "rerun.sh").read_text().strip() == told["command"]
+    for _ in range(2):
+        subprocess.run(["bash", "-c", told["command"]], check=True, timeout=60)
+    again = [r for r in Reader(folder / "rerun" / "metrics.jsonl").read() if r.event == "eval"]
+    assert [point.val_loss for point in again] == [told["loss"]]
 
 
 def test_results_are_rebuilt_from_the_study(whole, tmp_path):
@@ -203,6 +219,8 @@ def test_a_failing_baseline_ends_with_its_own_words(tmp_path):
     done = run(file, tmp_path, check=4)
     assert "the baseline failed" in done.stderr
     assert "this config always crashes" in done.stderr
+    again = run(file, tmp_path, check=4)  # it may have been mended, so it is tried again
+    assert "the baseline failed" in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -288,6 +306,46 @@ def test_a_choice_added_to_a_running_study_keeps_its_measurements(tmp_path):
     assert {str(t.params["rate"]) for t in study.trials} == {"1.0", "2.0", "4.0"}
 
 
+def test_a_rule_of_another_kind_joins_a_running_study(tmp_path):
+    scaled = {"rate": {"scale": 2, "max": 4}, "noise": {"step": 1}}
+    stepped = {"rate": {"step": 1, "max": 4}, "noise": {"step": 0.001}}
+    base = {"noise": 0}
+    run(exploration(tmp_path, baseline=base, space=scaled), tmp_path, "--max-trials", "6")
+    before = measured(tmp_path / "toy")
+    run(exploration(tmp_path, baseline=base, space=stepped), tmp_path, "--max-trials", "6")
+    assert before < measured(tmp_path / "toy")
+
+
+def test_a_trial_that_had_ended_when_its_orchestrator_died_is_measured(tmp_path):
+    file = exploration(tmp_path)
+    run(file, tmp_path, "--max-trials", "3")
+    study = Study.open(tmp_path / "toy" / "study.db", "toy")
+    done = study.history[2]
+    again = replace(done.request, seed=4242)
+    trial = study.launch(again, {}, {})
+    study.close()
+    folder = tmp_path / "toy" / "trials" / f"{trial.number:04d}"
+    shutil.copytree(tmp_path / "toy" / "trials" / "0002", folder)
+    run(file, tmp_path, "--max-trials", "0")
+    seen = open_study(tmp_path / "toy").history[trial.number]
+    assert (seen.state, seen.curve, seen.end) == ("finished", done.curve, done.end)
+    assert seen.ended == pytest.approx((folder / "metrics.jsonl").stat().st_mtime, abs=5)
+
+
+def test_a_trial_nobody_wrote_down_is_ended_at_the_next_start(tmp_path):
+    file = exploration(tmp_path, baseline={"seconds": 1.0})  # behaviours 19
+    process = start(file, tmp_path)
+    wait_for(lambda: len(children_of(tmp_path / "toy" / "trials")) >= 2, process)
+    process.kill()
+    process.communicate(timeout=30)
+    assert children_of(tmp_path / "toy" / "trials")
+    with sqlite3.connect(tmp_path / "toy" / "study.db") as database:
+        database.execute("UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'facts'")
+    database.close()
+    run(file, tmp_path, "--max-trials", "0")
+    assert not children_of(tmp_path / "toy" / "trials")
+
+
 def test_another_baseline_or_other_data_are_not_mixed_into_a_study(tmp_path):
     run(exploration(tmp_path), tmp_path, "--max-trials", "1")
     done = run(exploration(tmp_path, baseline={"width": 6}), tmp_path, check=2)
@@ -298,8 +356,6 @@ def test_another_baseline_or_other_data_are_not_mixed_into_a_study(tmp_path):
 def trials_in(database):
     if not database.exists():
         return 0
-    import sqlite3
-
     connection = sqlite3.connect(database, timeout=30)
     try:
         return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]

@@ -161,7 +161,7 @@ def test_a_space_that_is_used_up_ends_the_search(kind: str):  # behaviours 41
 def test_more_trials_go_on_where_the_search_ended(kind: str):  # behaviours 30
     world = Hill(noise=0.002)
     search = searched(kind, world)
-    longer = strategies[kind](trials=TRIALS + 10)
+    longer = strategies.parse({"kind": kind, "trials": TRIALS + 10})
     again = Simulation(longer, search.problem, world, history=search.history)
     again.run(max_trials=200)
     assert len(again.history) > TRIALS

@@ -148,7 +148,7 @@ def test_a_grid_too_large_to_walk_is_refused():
 def test_a_sweep_file_is_searched_in_its_order(tmp_path: Path):
     file = tmp_path / "sweep.yaml"
     file.write_text("width: [48, 64, 80]\nrate: [0.01, 0.02]\nnowhere_known: 1\n")
-    world = Hill()
+    world = Hill(limit=1e9)
     grid = Grid(file=str(file))
     assert [row["width"] for row in grid.listing(world.problem())] == [48, 48, 64, 64, 80, 80]
     search = Simulation(grid, world.problem(confirm=0), world)

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spec.errors import InputError
-from trainer.batches import Sampler, windows
+from trainer.batches import EvaluationSet, Sampler
 from trainer.evaluate import bits_per_byte, mean_loss
 
 CPU = torch.device("cpu")
 TOKENS = np.arange(500, dtype=np.uint16)
+MANY = np.arange(5000, dtype=np.uint16)
 
 
 def sampler(seed=1, block_size=8, tokens=TOKENS):
@@ -53,20 +54,48 @@ def test_every_window_can_be_drawn_and_none_beyond_the_end():
 def test_a_split_shorter_than_a_sequence_is_refused():
     with pytest.raises(InputError, match="has 8 tokens, and block_size 8 needs 9 or more"):
         sampler(tokens=TOKENS[:8])
+    with pytest.raises(InputError, match="validation split has 1 tokens, and block_size 8 needs 9"):
+        evaluation_set(tokens=TOKENS[:1])
     assert rows(sampler(tokens=TOKENS[:9]).batches(0, 1, 1)) == [list(range(8))]
 
 
+def evaluation_set(limit=None, block_size=8, tokens=TOKENS):
+    return EvaluationSet(tokens, limit, block_size, CPU)
+
+
+def predicted(evaluated, rows):
+    return [target for _, targets in evaluated.batches(rows) for target in targets.flatten()]
+
+
 @given(
-    limit=st.none() | st.integers(1, 600), block_size=st.integers(1, 70), count=st.integers(1, 9)
+    limit=st.none() | st.integers(1, 6000), block_size=st.integers(1, 2000), count=st.integers(1, 9)
 )
 def test_an_evaluation_predicts_the_same_tokens_whatever_the_shape(limit, block_size, count):
-    batches = list(windows(TOKENS, limit, block_size, count, CPU))
-    expected = list(range(1, min(limit or 499, 499) + 1))
-    assert [target for _, targets in batches for target in targets.flatten().tolist()] == expected
-    for tokens, targets in batches:
-        assert torch.equal(targets, tokens + 1)
+    evaluated = evaluation_set(limit, block_size, MANY)
+    targets = predicted(evaluated, count)
+    assert targets == predicted(evaluation_set(limit, 8, MANY), 64)
+    assert len(set(map(int, targets))) == len(targets) == min(limit or 4999, 4999)
+    for tokens, following in evaluated.batches(count):
+        assert torch.equal(following, tokens + 1)
         assert tokens.shape[0] <= count
         assert tokens.shape[1] <= block_size
+
+
+def test_an_evaluation_of_all_reads_the_split_in_order():
+    assert predicted(evaluation_set(), rows=3) == list(range(1, 500))
+
+
+def test_an_evaluation_of_some_is_spread_over_the_split_in_equal_spans():
+    targets = torch.stack(predicted(evaluation_set(2148, tokens=MANY), rows=4))
+    joints = torch.nonzero(targets.diff() != 1).flatten() + 1
+    assert joints.tolist() == [1024, 2048]
+    assert targets[[0, *joints.tolist()]].tolist() == [1, 1975, 3949]
+
+
+def test_bytes_are_counted_of_the_tokens_that_are_predicted():
+    lengths = [1] * 2500 + [3] * 2500
+    assert evaluation_set(1000, tokens=MANY).bytes_per_token(lengths) == 1.0
+    assert evaluation_set(tokens=MANY).bytes_per_token(lengths) == pytest.approx(2, abs=1e-3)
 
 
 @given(block_size=st.integers(1, 30), count=st.integers(1, 9))
@@ -74,12 +103,12 @@ def test_every_token_weighs_the_same_in_the_mean_loss(block_size, count):
     def loss(tokens, targets):
         return targets.float().mean()
 
-    batches = windows(TOKENS, 100, block_size, count, CPU)
+    batches = evaluation_set(100, block_size).batches(count)
     assert mean_loss(loss, batches, torch.no_grad()) == pytest.approx(50.5)
 
 
 def test_an_interrupted_evaluation_has_no_result():
-    batches = windows(TOKENS, 100, 8, 2, CPU)
+    batches = evaluation_set(100).batches(2)
     assert mean_loss(lambda x, y: y.sum(), batches, torch.no_grad(), lambda: True) is None
 
 

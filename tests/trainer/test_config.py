@@ -180,6 +180,11 @@ REFUSED = {
     ),
     "0 (int) should be greater than or equal to 1": ("model: {block_size: 0}", "model.block_size"),
     "'4' (str) should be an integer": ("model: {n_embd: '4'}", "model.n_embd"),
+    "warmup_steps 9 does not end before max_steps 9, so the rate never reaches its peak; "
+    "write 8 or less, or set a larger max_steps": (
+        "{max_steps: 9, schedule: {kind: wsd, warmup_steps: 9}}",
+        "schedule.warmup_steps",
+    ),
     "1.0 (float) should be less than 1": ("model: {dropout: 1.0}", "model.dropout"),
 }
 

@@ -113,3 +113,14 @@ def test_the_server_prepares_data_speaks_only_answers_and_ends_with_its_input(
     assert "not JSON" in garbage["error"]["problems"][0]["message"]
     assert "vocab_size 10 is less than the 256" in cut["error"]["problems"][0]["message"]
     assert "not JSON" in binary["error"]["problems"][0]["message"]
+
+
+def test_the_fingerprint_is_of_the_text_as_it_is_now(tmp_path: Path) -> None:
+    text, found = tmp_path / "poem.txt", []
+    for line in ("so much depends\n", "upon\n", "upon\n"):
+        text.write_text(line * 100)
+        data = {"dataset": str(text), "tokenizer": "bytes"}
+        (answer,) = ask({"config": {"model": {"n_layer": 1}, "data": data}})
+        assert ask({"config": answer["config"]}) == [answer]
+        found.append(answer["data"]["fingerprint"])
+    assert found[0] != found[1] == found[2]

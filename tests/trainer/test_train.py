@@ -15,12 +15,15 @@ from tests.trainer.trials import (
     end_of,
     evals_of,
     run_trial,
+    state_of,
     toy_data,
     trial_config,
     weights_of,
     write_config,
 )
 from trainer import train
+from trainer.batches import fresh_meta
+from trainer.config import DataConfig
 
 __all__ = ["toy_data"]
 
@@ -100,6 +103,23 @@ def test_a_folder_with_a_trial_is_not_overwritten(tmp_path, capsys):
     assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_trial_begins_anew_over_another_one_as_often_as_asked(tmp_path):
+    whole = run_trial(tmp_path / "whole", "--checkpoints", "last")
+    run_trial(tmp_path / "a", "--seed", "2", "--checkpoints", "all")
+    for _ in range(2):
+        records = run_trial(tmp_path / "a", "--overwrite")
+        assert [type(record) for record in records] == [type(record) for record in whole]
+        assert weights_of(tmp_path / "a") == weights_of(tmp_path / "whole")
+        assert not (tmp_path / "a" / "checkpoints" / "best").exists()
+
+
+def test_input_that_cannot_be_used_overwrites_nothing(tmp_path):
+    run_trial(tmp_path / "a")
+    before = weights_of(tmp_path / "a")
+    assert train.main([*command(tmp_path / "a")[3:], "--overwrite", "--max-tokens", "1"]) == 2
+    assert weights_of(tmp_path / "a") == before
+
+
 def test_a_checkpoint_of_another_trial_is_refused(tmp_path, capsys):
     run_trial(tmp_path / "a")
     assert train.main([*command(tmp_path / "a")[3:], "--resume", "--seed", "2"]) == 2
@@ -122,7 +142,14 @@ def test_input_that_cannot_be_used_is_explained_with_status_2(tmp_path, capsys, 
 
 
 @pytest.mark.parametrize(
-    "flags", [["--max-steps", "0"], ["--seed", "-1"], ["--max-seconds", "nan"], ["--threads", "no"]]
+    "flags",
+    [
+        ["--max-steps", "0"],
+        ["--seed", "-1"],
+        ["--max-seconds", "nan"],
+        ["--threads", "no"],
+        ["--overwrite", "--resume"],
+    ],
 )
 def test_impossible_flags_are_refused(tmp_path, capsys, flags):
     with pytest.raises(SystemExit) as exit_:
@@ -138,3 +165,15 @@ def test_missing_data_is_prepared_first(tmp_path, monkeypatch):
     records = run_trial(tmp_path / "a", data={"dataset": str(text), "tokenizer": "chars"})
     assert end_of(records).status == "completed"
     assert os.listdir(tmp_path / "fresh")  # noqa: PTH208  # only whether there is anything
+
+
+def test_a_changed_text_is_prepared_again(tmp_path, monkeypatch):
+    text = tmp_path / "text.txt"
+    monkeypatch.setenv("ESPALIER_DATA", str(tmp_path / "fresh"))
+    data = {"dataset": str(text), "tokenizer": "chars"}
+    for round_, alphabet in enumerate(("abc", "abcdef", "abcdef")):
+        text.write_text(f"{alphabet}\n" * 400)
+        run_trial(tmp_path / str(round_), data=data)
+        model = state_of(tmp_path / str(round_))["config"]["model"]
+        assert model["vocab_size"] == len(alphabet) + 1
+        assert not fresh_meta(DataConfig(**data)).is_stale

@@ -11,7 +11,7 @@ import pytest
 
 from spec import yaml
 from spec.config import Data
-from spec.dataset import Meta
+from spec.dataset import Chars, Meta
 from spec.records import End, Eval, Reader, Record, Start
 from trainer import train
 
@@ -20,16 +20,19 @@ VOCAB = 16
 
 @pytest.fixture
 def toy_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A prepared data set named ``toy``: each token is mostly the last one plus one or two."""
+    """A prepared data set named ``toy``: each token is mostly the last one plus one or two.
+
+    Its letters have two bytes each.
+    """
     random = np.random.default_rng(0)
     tokens = np.cumsum(1 + (random.random(1200) < 0.3)).astype("<u2") % VOCAB
-    folder = tmp_path / "prepared" / "toy-bytes"
+    folder = tmp_path / "prepared" / "toy-chars"
     folder.mkdir(parents=True)
     tokens[:1000].tofile(folder / "train.bin")
     tokens[1000:].tofile(folder / "val.bin")
     meta = Meta(
         dataset="toy",
-        tokenizer="bytes",
+        tokenizer="chars",
         vocab_size=VOCAB,
         dtype="uint16",
         train_tokens=1000,
@@ -41,6 +44,8 @@ def toy_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         sources=(),
     )
     (folder / "meta.yaml").write_text(yaml.dump(meta.full()))
+    letters = Chars(characters="".join(chr(0x3B1 + number) for number in range(VOCAB)))
+    (folder / "tokenizer.json").write_text(json.dumps(letters.full()))
     monkeypatch.setenv("ESPALIER_DATA", str(folder.parent))
     return folder
 
@@ -48,7 +53,7 @@ def toy_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trial_config(**changes: Any) -> Data:
     """Twelve steps of a one-layer model, evaluated every four."""
     config = {
-        "data": {"dataset": "toy", "tokenizer": "bytes"},
+        "data": {"dataset": "toy", "tokenizer": "chars"},
         "model": {"n_layer": 1, "n_embd": 16, "block_size": 8},
         "batch_size": 4,
         "max_steps": 12,

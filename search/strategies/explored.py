@@ -1,0 +1,103 @@
+"""What a history holds for strategies that draw configs: every trial but the confirming ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+from search.gains import quality
+from search.history import INTERRUPTED, Description, History, Trial
+from search.objective import Objective
+from search.strategies.base import Problem
+from spec.config import Data
+
+CONFIRM = "confirm"
+"""The phase whose trials play no part in what is drawn or chosen."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What has been tried for the sake of looking: everything but confirming trials.
+
+    Attributes:
+        problem: What is searched.
+        history: Where the trials are from.
+        trials: Finished, failed and running trials in the problem's setting, by number.
+    """
+
+    problem: Problem
+    history: History
+    trials: Sequence[Trial]
+
+    @classmethod
+    def of(cls, problem: Problem, history: History) -> Explored:
+        """The trials of a history that count."""
+        found = [trial for trial in history if _counts(trial, problem)]
+        return cls(problem, history, sorted(found, key=lambda trial: trial.number))
+
+    @cached_property
+    def configs(self) -> dict[str, Description]:
+        """Config id -> config, in the order of their first trials."""
+        found: dict[str, Description] = {}
+        for trial in self.trials:
+            found.setdefault(trial.config_id, trial.request.description)
+        return found
+
+    @cached_property
+    def rows(self) -> dict[str, dict[int, Trial]]:
+        """Config id -> seed -> trial that has ended."""
+        rows: dict[str, dict[int, Trial]] = {}
+        for trial in self.trials:
+            if trial.state != "running":
+                rows.setdefault(trial.config_id, {})[trial.seed] = trial
+        return rows
+
+    @cached_property
+    def edits(self) -> Mapping[str, Data | None]:
+        """Config id -> how it was made."""
+        return {trial.config_id: trial.request.purpose.edit for trial in self.trials}
+
+    @cached_property
+    def qualities(self) -> dict[str, float]:
+        """Config id -> mean quality over its seeds; configs without a measurement are absent."""
+        known, found = _known_qualities(self.history, self.problem), {}
+        for config_id, row in self.rows.items():
+            own = [q for t in row.values() if (q := known(t)) is not None]
+            if own:
+                found[config_id] = math.fsum(sorted(own)) / len(own)
+        return found
+
+    @property
+    def running(self) -> int:
+        """Trials under way."""
+        return sum(trial.state == "running" for trial in self.trials)
+
+
+_Known = dict[int, tuple[Trial, Objective, float | None]]
+_QUALITIES: WeakKeyDictionary[History, _Known] = WeakKeyDictionary()
+"""What trials of a history came to; an entry holds for the very values it was made from."""
+
+
+def _known_qualities(history: History, problem: Problem) -> Callable[[Trial], float | None]:
+    """``quality``, worked out once per trial while a history grows by thousands."""
+    kept, objective = _QUALITIES.setdefault(history, {}), problem.objective
+
+    def known(trial: Trial) -> float | None:
+        before = kept.get(trial.number)
+        if before is None or before[0] is not trial or before[1] is not objective:
+            before = kept[trial.number] = trial, objective, quality(trial, objective)
+        return before[2]
+
+    return known
+
+
+def _counts(trial: Trial, problem: Problem) -> bool:
+    request = trial.request
+    if request.purpose.phase == CONFIRM or request.clock != problem.clock:
+        return False
+    if trial.failure is not None and trial.failure.reason == INTERRUPTED:
+        return False
+    return request.budget is problem.budget or request.budget == problem.budget
