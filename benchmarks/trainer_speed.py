@@ -164,7 +164,7 @@ class Bench:
             "max_steps": steps,
             "dtype": dtype,
             "optimizer": {"kind": "adamw", "learning_rate": LEARNING_RATE, "beta2": BETA2},
-            "schedule": {"kind": "cosine", "warmup_steps": WARMUP},
+            "schedule": {"kind": "cosine", "warmup_steps": min(WARMUP, steps - 1)},
             "evaluation": {"interval": steps, "tokens": evaluation_tokens},
         }
 
