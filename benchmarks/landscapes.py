@@ -303,6 +303,12 @@ class Tabulated(Landscape):
         """What was described."""
         return self.rows[self.key(config)][0]
 
+    def _description(self, config: Data) -> Description:
+        """A component by its name and in full is the same row."""
+        name = identity({"row": self.key(config)})
+        inventory = {"parameters": self.parameters(config)}
+        return self._known.setdefault(name, Description(config, name, inventory))
+
     @cached_property
     def optimum(self) -> float:
         """The best row under the cap."""
@@ -323,7 +329,7 @@ def tabulated(noise: float = 0.0) -> Landscape:
     return Tabulated.read(TABLE, noise)
 
 
-LANDSCAPES = {"additive": additive, "trap": trap}
+LANDSCAPES = {"additive": additive, "trap": trap, "tabulated": tabulated}
 
 
 def make(folder: Path) -> int:

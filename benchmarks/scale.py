@@ -18,7 +18,7 @@ from search.dimensions import point
 from search.exploration import Exploration
 from search.history import Decision, Description, Request
 from search.ledger import Ledger
-from search.moves import ScaleRule
+from search.moves import Rule, ScaleRule
 from search.objective import Budget, Objective, Seeds
 from search.results import derive
 from search.strategies.base import Problem, Rejected
@@ -58,7 +58,7 @@ def grow(file: Path, marks: Sequence[int]) -> list[tuple[int, float, float, floa
     """Run one search without training; milliseconds of each part at each size of the study."""
     world = Endless()
     baseline = dict.fromkeys(KNOBS, 64)
-    space = {knob: ScaleRule(scale=1.02) for knob in KNOBS}
+    space: dict[str, Rule] = {knob: ScaleRule(scale=1.02) for knob in KNOBS}
     (described,) = world.describe([baseline])
     assert isinstance(described, Description)
     seeds = Seeds(max=3)

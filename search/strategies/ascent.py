@@ -120,7 +120,8 @@ class Climb:
         return float(values[0]), float(loads[0]), points[1:], values[1:] - values[0], loads[1:]
 
     def _remember(self, points: Points, values: Array) -> None:
-        for point, value in zip(points, values, strict=True):
+        plain = self.lattice.plain(points)  # or one config would be remembered many times
+        for point, value in zip(plain, values, strict=True):
             self.seen[point.tobytes()] = (float(value), point)
 
 

@@ -106,6 +106,10 @@ class Lattice:
             mask[:, span] = by_level[points[:, counter]]
         return mask
 
+    def plain(self, points: Points) -> Points:
+        """Points with the baseline's level wherever a level has no effect. (B, C) in and out."""
+        return np.where(self.active(points), points, self.start)
+
     def marks(self, points: Points) -> NDArray[np.float64]:
         """Points as indicators of the levels of all coordinates in one long list.
 

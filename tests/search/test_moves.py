@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from search.moves import Edit, Space, neighbours
+from search.moves import Edit, Space, check_paths, neighbours
 from spec.errors import InputError
 
 FULL = {
@@ -125,9 +125,21 @@ def test_a_wrong_rule_is_refused_with_the_way_out(rule, said):
         ("tied", {"step": 1}),
         ("layers[0].norm", {"scale": 2}),
         ("width", {"duplicate": "each"}),
-        ("widht", {"step": 1}),
     ],
 )
 def test_a_rule_that_does_not_fit_the_value_is_told(path, rule):
     with pytest.raises(InputError, match=r"tied|norm|width"):
         neighbours(TypeAdapter(Space).validate_python({path: rule}), FULL)
+
+
+def test_a_path_that_leads_nowhere_is_told_unless_a_choice_may_lead_there():
+    rules = TypeAdapter(Space).validate_python({"widht": {"step": 1}})
+    with pytest.raises(InputError, match="did you mean 'width'"):
+        check_paths(rules, FULL)
+    option = {"layers[*].norm.groups": {"step": 1}}
+    with pytest.raises(InputError, match="groups"):
+        check_paths(TypeAdapter(Space).validate_python(option), FULL)
+    norms = {"layers[:].norm": {"choices": ["rms", "group"]}}
+    rules = TypeAdapter(Space).validate_python({**norms, **option})
+    check_paths(rules, FULL)
+    assert {edit.move for edit in neighbours(rules, FULL)} == {"group"}

@@ -102,7 +102,7 @@ def reports(*words: str) -> None:
         "env": dict(os.environ),
         "cwd": str(Path.cwd()),
         "path": sys.path[0],
-        "main": sys.modules["__main__"].__spec__.name,  # type: ignore[union-attr]
+        "main": sys.modules["__main__"].__spec__.name,
         "session": os.getsid(0) == os.getpid(),
         "stdin": sys.stdin.read(),
         "preloaded": "tests.toys.preload" in sys.modules,

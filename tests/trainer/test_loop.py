@@ -268,7 +268,7 @@ def noting(noted, method, counters):
 def test_a_compiled_model_trains_the_same_and_is_compiled_outside_the_clock(tmp_path, monkeypatch):
     from torch._dynamo.utils import counters
 
-    compiled_so_far = []
+    compiled_so_far: list[int] = []
     for name in ("__enter__", "__exit__"):
         monkeypatch.setattr(Clock, name, noting(compiled_so_far, getattr(Clock, name), counters))
     plain = evals_of(run_trial(tmp_path / "a"))
