@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -50,6 +51,7 @@ class Options:
     out: Path
     changes: tuple[str, ...] = ()
     dry_run: bool = False
+    as_json: bool = False
     fresh: bool = False
     max_trials: int | None = None
     retry_failed: bool = False
@@ -92,7 +94,12 @@ def search(options: Options) -> None:
     if options.dry_run:
         with exploration.trainer.describer() as describer:
             baseline = _baseline(describer, exploration, document)
-            show_plan(console, problem_of(exploration, baseline, describer, None), exploration)
+            problem = problem_of(exploration, baseline, describer, None)
+            if options.as_json:
+                for line in exploration.strategy.listing(problem):
+                    console.out(json.dumps(line), highlight=False)
+            else:
+                show_plan(console, problem, exploration)
         return
     folder = (options.out / exploration.study).resolve()
     with locked(folder):

@@ -26,6 +26,12 @@ def run(
             "--dry-run", help="List the first round's candidates and costs; train nothing."
         ),
     ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="With --dry-run: one JSON line for each combination or change."
+        ),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the old study is kept under another name.")
     ] = False,
@@ -47,7 +53,13 @@ def run(
     from search.command import Options, guarded, search
 
     changes = [*(changes or []), *([f"executor.workers={workers}"] if workers else [])]
-    options = Options(exploration, out, tuple(changes), dry_run, fresh, max_trials, retry_failed)
+    if as_json and not dry_run:
+        raise typer.BadParameter(
+            "--json goes with --dry-run; a study's state is search.show --json"
+        )
+    options = Options(
+        exploration, out, tuple(changes), dry_run, as_json, fresh, max_trials, retry_failed
+    )
     raise typer.Exit(guarded(lambda: search(options)))
 
 

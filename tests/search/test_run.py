@@ -214,6 +214,18 @@ def test_dry_run_lists_candidates_and_trains_nothing(tmp_path):
     assert not (tmp_path / "toy").exists()
 
 
+def test_dry_run_as_json_is_one_line_for_each_change(tmp_path):
+    file = exploration(tmp_path)
+    told = [
+        json.loads(line) for line in run(file, tmp_path, "--dry-run", "--json").stdout.splitlines()
+    ]
+    assert {line["path"] for line in told} == {"width", "rate", "layers[0]"}
+    assert run(file, tmp_path, "--json", check=2)
+    grid = {"rate": {"choices": [1.0, 2.0]}, "width": {"choices": [4, 6]}}
+    whole = exploration(tmp_path, space=grid, strategy={"kind": "grid"})
+    assert len(run(whole, tmp_path, "--dry-run", "--json").stdout.splitlines()) == 4
+
+
 def test_a_failing_baseline_ends_with_its_own_words(tmp_path):
     file = exploration(tmp_path, baseline={"mode": "crash"})  # behaviours 24
     done = run(file, tmp_path, check=4)
