@@ -21,7 +21,7 @@ from search.history import Description
 from search.loop import Interrupted, Loop, SearchFailed
 from search.plan import show_plan
 from search.progress import Progress
-from search.results import ResultsFile, counts, incumbent_of, metrics
+from search.results import ResultsFile, counts, derive
 from search.session import (
     StudyLocked,
     begin,
@@ -190,14 +190,11 @@ def _close(
     """Say what was gained for what cost, and where everything is."""
     history, objective = study.history, exploration.objective
     tally = counts(history)
-    config_id, _ = incumbent_of(baseline, history)
     if not (history.decisions and history.decisions[-1].words == reason):
         console.print(reason, soft_wrap=True)  # a decision was shown when it was taken
-    sides = [
-        [t for t in history if t.config_id == name] for name in (baseline.config_id, config_id)
-    ]
-    before, after = (metrics(side, objective) for side in sides)
-    if history.accepted and before["loss"] is not None and after["loss"] is not None:
+    told = derive(exploration, baseline, history)["iterations"]
+    before, after = (told[index]["baseline_metrics"] for index in (0, -1))
+    if history.accepted and "loss" in before and after.get("loss") is not None:
         cost = COSTS[objective.cost]
         steps = len(history.accepted)
         console.print(
@@ -207,7 +204,8 @@ def _close(
             + ("" if cost.name == "parameters" else f"; paid in {cost.name}"),
             soft_wrap=True,
         )
-    console.print(f"{tally['finished']} trials finished, {tally['failed']} failed")
+    stopped = f", {tally['interrupted']} interrupted" if tally["interrupted"] else ""
+    console.print(f"{tally['finished']} trials finished, {tally['failed']} failed{stopped}")
     _tell_changes(console, study)
     console.print(f"results    {folder / 'results.yaml'}", soft_wrap=True)
     if exploration.report:

@@ -169,6 +169,7 @@ class Loop:
         trainer = self.exploration.trainer
         keep = {"incumbent": "last"}.get(self.exploration.checkpoints, self.exploration.checkpoints)
         launch = trainer.launch(request, folder, slot, keep)
+        launch = replace(launch, env={**launch.env, **self.study.notes.get("settled", {})})
         job = Job(trial.number, launch.command, folder, launch.cwd, launch.env, launch.stop_file)
         process = self.executor.launch(job, slot)
         self.study.add_facts(trial.number, _facts(launch, slot, process))
@@ -217,6 +218,9 @@ class Loop:
 
     def _learn(self, number: int, start: Start) -> None:
         """Keep what a trial tells of its model that describe did not."""
+        if start.kernel in ("torch", "onednn") and "settled" not in self.study.notes:
+            # who multiplies matrices was chosen by a race; one study is to round in one way
+            self.study.note("settled", {"ESPALIER_KERNEL": start.kernel})
         known = self.study.history[number].request.description.inventory
         told = start.inventory | {"parameters": start.parameters}
         measured = {k: v for k, v in told.items() if k not in known and v is not None}

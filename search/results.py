@@ -13,7 +13,7 @@ from typing import Any
 
 from search.exploration import Exploration
 from search.gains import best, scores
-from search.history import Decision, Description, History, Trial
+from search.history import INTERRUPTED, Decision, Description, History, Trial
 from search.ledger import Ledger
 from search.objective import Objective
 from spec import yaml
@@ -52,9 +52,18 @@ def derive(exploration: Exploration, baseline: Description, history: History) ->
 
 
 def counts(history: History) -> dict[str, int]:
-    """How many trials are running, finished and failed."""
-    states = [trial.state for trial in history]
-    return {state: states.count(state) for state in ("finished", "failed", "running")}
+    """How many trials are finished, failed, interrupted and running."""
+    states = [
+        INTERRUPTED if trial.failure and trial.failure.reason == INTERRUPTED else trial.state
+        for trial in history
+    ]
+    return {s: states.count(s) for s in ("finished", "failed", INTERRUPTED, "running")}
+
+
+def latest_setting(trials: Iterable[Trial]) -> list[Trial]:
+    """Those of the trials that ran under the budget and clock of the newest one."""
+    own = list(trials)
+    return [trial for trial in own if trial.request.setting == own[-1].request.setting]
 
 
 def incumbent_of(baseline: Description, history: History) -> tuple[str, Data]:
@@ -124,7 +133,8 @@ def seed_result(trial: Trial, objective: Objective) -> Data:
 
 
 def _start(baseline: Description, history: History, objective: Objective) -> Data:
-    own = [t for t in history if t.config_id == baseline.config_id and t.request.purpose.round == 0]
+    all_own = (t for t in history if t.config_id == baseline.config_id)
+    own = latest_setting(t for t in all_own if t.request.purpose.round == 0)
     return {
         "iter": -1,
         "config_id": baseline.config_id,
@@ -216,7 +226,9 @@ def _left_out(told: Mapping[str, Any]) -> Data:
 
 def _incumbent(baseline: Description, history: History, objective: Objective) -> Data:
     config_id, _ = incumbent_of(baseline, history)
-    own = [trial for trial in history if trial.config_id == config_id and trial.state == "finished"]
+    own = latest_setting(
+        trial for trial in history if trial.config_id == config_id and trial.state == "finished"
+    )
     latest = max((trial.request.purpose.round for trial in own), default=0)
     return {
         "config_id": config_id,

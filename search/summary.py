@@ -15,7 +15,7 @@ from search.gains import scores
 from search.history import Description, History, Trial
 from search.ledger import Ledger, Spending
 from search.objective import Objective
-from search.results import counts, incumbent_of, metrics, rerun
+from search.results import counts, incumbent_of, latest_setting, metrics, rerun
 from search.study import Study
 from spec import yaml
 from spec.config import Data
@@ -82,7 +82,7 @@ def summary(folder: Path) -> Data:
     opened = open_study(folder)
     history, objective = opened.history, opened.exploration.objective
     config_id, _ = incumbent_of(opened.baseline, history)
-    own = [trial for trial in history if trial.config_id == config_id]
+    own = latest_setting(trial for trial in history if trial.config_id == config_id)
     last = history.decisions[-1] if history.decisions else None
     return {
         "study": opened.exploration.study,

@@ -81,7 +81,8 @@ def _others(view: View, trials: Sequence[Trial]) -> list[Trial]:
 
 def _step_lines(view: View, step: Step, place: Any, color: str) -> list[dict[str, Any]]:
     traces = []
-    for index, trial in enumerate(step.trials):
+    measured = [trial for trial in step.trials if trial.curve]
+    for index, trial in enumerate(measured):
         hover = [f"step {step.number}: {step.name}" if step.number else "baseline"]
         trace = _line(trial, place, [*hover, *_hover(view, trial)[1:]], color, 2.5, 0.95)
         name = f"{step.number}: {step.name}" if step.number else "0: baseline"

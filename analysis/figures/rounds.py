@@ -22,7 +22,9 @@ MOST_ROWS = 40
 def rounds(view: View) -> list[Block]:
     """One fold per decision, latest first, after the round under way."""
     folds = [
-        _decided(view, decision, index) for index, decision in enumerate(view.history.decisions)
+        _decided(view, decision, index)
+        for index, decision in enumerate(view.history.decisions)
+        if decision.detail.get("candidates")
     ]
     if view.open_round is not None:
         folds.append(_under_way(view, view.open_round))

@@ -61,11 +61,16 @@ class Explored:
         return {trial.config_id: trial.request.purpose.edit for trial in self.trials}
 
     @cached_property
+    def quality(self) -> Callable[[Trial], float | None]:
+        """The quality of a trial, worked out once."""
+        return _known_qualities(self.history, self.problem)
+
+    @cached_property
     def qualities(self) -> dict[str, float]:
         """Config id -> mean quality over its seeds; configs without a measurement are absent."""
-        known, found = _known_qualities(self.history, self.problem), {}
+        found = {}
         for config_id, row in self.rows.items():
-            own = [q for t in row.values() if (q := known(t)) is not None]
+            own = [q for t in row.values() if (q := self.quality(t)) is not None]
             if own:
                 found[config_id] = math.fsum(sorted(own)) / len(own)
         return found

@@ -304,8 +304,8 @@ class _Round:
                 f"{cost.name} {standing.cost.mean:+,.6g}{' ' + cost.unit if cost.unit else ''}"
             )
         why = {
-            "better-cheaper": "better and not dearer, largest gain of those",
-            "better-dearer": "largest gain per cost among the significant",
+            "better-cheaper": "not dearer, first by gain",
+            "better-dearer": "dearer, first by the lower bound of gain per cost",
         }.get(
             standing.quadrant or "",
             "worse, but gives up less per unit saved than the last step paid",

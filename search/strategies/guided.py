@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -50,10 +50,16 @@ class Guided(Sampling):
     the config: see ``Features`` and ``Surrogate``. Each config to try is the best under one
     Thompson sample of it (Thompson, Biometrika 25, 1933) that keeps the limits, found by a
     ratio-greedy climb over estimated costs and checked by ``describe``; every ``sober``-th is the
-    best under the posterior mean. The finalists are those of highest posterior mean.
+    best under the posterior mean. The baseline is trained on a few seeds first, to know the noise. The
+    finalists are the config expected to be best if trained again, and the best measured one.
     """
 
-    boldness: Annotated[float, Field(gt=0)] = 0.7
+    repeats: ClassVar[int] = 3
+
+    scatter: Annotated[int, Field(ge=0)] = 12
+    """Configs drawn at random before the model leads, their layers alike: pairs of changes that
+    help only together are seen there."""
+    boldness: Annotated[float, Field(gt=0)] = 1.0
     """Factor on the deviation of a draw from the mean; 1 is Thompson sampling proper."""
     sober: Annotated[int, Field(ge=2)] = 3
     """One config in so many is the best by the mean, without chance."""
@@ -64,7 +70,7 @@ class Guided(Sampling):
         """See ``Sampling.draw``."""
         problem, guide = explored.problem, guide_of(explored.problem)
         belief = guide.belief(explored)
-        if belief is None:
+        if belief is None or index <= self.scatter:
             return anywhere(problem, index, taken, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
@@ -74,14 +80,10 @@ class Guided(Sampling):
 
     def ranked(self, explored: Explored) -> list[str]:
         """See ``Sampling.ranked``."""
-        guide = guide_of(explored.problem)
-        belief = guide.belief(explored)
-        found = list(explored.qualities)
-        if belief is None or not found:
-            return super().ranked(explored)
-        points = np.array([guide.lattice.encode(explored.configs[name]) for name in found])
-        means = dict(zip(found, belief.mean()(guide.lattice.marks(points)), strict=True))
-        return sorted(found, key=lambda name: (-means[name], name))
+        measured = super().ranked(explored)
+        expected = guide_of(explored.problem).expected(explored)
+        ranked = sorted(measured, key=lambda name: (-expected.get(name, -math.inf), name))
+        return list(dict.fromkeys([*ranked[:1], *measured[:1], *ranked]))
 
     def ending(self, explored: Explored) -> Data:
         """See ``Sampling.ending``."""
@@ -123,6 +125,21 @@ class Guide:
         kept = _informative(values)
         points = np.array([self.lattice.encode(explored.configs[name]) for name in kept])
         return Surrogate(self.features, points, np.array([values[name] for name in kept]))
+
+    def expected(self, explored: Explored) -> dict[str, float]:
+        """What the informative configs would come to if trained again.
+
+        Their effects under the posterior mean, and the share of what these leave over that is no
+        noise, as the repeats of the baseline tell: noise is all of it where nothing was repeated.
+        """
+        belief = self.belief(explored)
+        if belief is None:
+            return {}
+        left = belief.values - (means := belief.mean()(self.lattice.marks(belief.points)))
+        noise, spread = _noise(explored), float(left @ left) / len(left)
+        share = 0.0 if noise is None or spread == 0.0 else max(0.0, 1.0 - noise / spread)
+        values = means + share * left
+        return dict(zip(_informative(_values(explored)), values.tolist(), strict=True))
 
     def best(
         self,
@@ -179,11 +196,7 @@ def _values(explored: Explored) -> dict[str, float]:
     Loss enters by its logarithm, in which gains of edits nearly add up; a time to target already
     is one. What never reached the target counts as twice the longest time.
     """
-    timed = explored.problem.objective.gain == "time_to_target"
-    found = {
-        name: value if timed else -math.log(max(-math.log(value), 1e-12))
-        for name, value in explored.qualities.items()
-    }
+    found = {name: _worth(explored, value) for name, value in explored.qualities.items()}
     finite = [value for value in found.values() if math.isfinite(value)]
     if not finite:
         found = _losses(explored)  # nothing reached the target yet: the loss leads the way
@@ -195,6 +208,29 @@ def _values(explored: Explored) -> dict[str, float]:
     worst = min(found.values())
     found |= {name: worst for name in explored.rows if name not in found}
     return _tempered(dict(sorted(found.items())))
+
+
+def _worth(explored: Explored, value: float) -> float:
+    """A quality as the model sees it."""
+    timed = explored.problem.objective.gain == "time_to_target"
+    return value if timed else -math.log(max(-math.log(value), 1e-12))
+
+
+def _noise(explored: Explored) -> float | None:
+    """Variance of one measurement, from configs that have several; None when none has."""
+    rows = [
+        [
+            _worth(explored, value)
+            for t in row.values()
+            if (value := explored.quality(t)) is not None
+        ]
+        for row in explored.rows.values()
+    ]
+    repeated = [row for row in rows if len(row) > 1 and all(map(math.isfinite, row))]
+    if not repeated:
+        return None
+    freedom = sum(len(row) - 1 for row in repeated)
+    return sum(float(np.var(row)) * len(row) for row in repeated) / freedom
 
 
 def _losses(explored: Explored) -> dict[str, float]:

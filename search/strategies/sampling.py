@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -49,6 +49,9 @@ class Sampling(Strategy):
     meet the incumbent on fresh seeds; the best of those better at ``alpha``, divided by their
     number, is accepted.
     """
+
+    repeats: ClassVar[int] = 1
+    """Seeds of the baseline, where the exploration allows that many."""
 
     trials: Annotated[int, Field(ge=2)] | None = 100
     """Trials in all, those that confirm included; null: until the space is used up."""
@@ -162,18 +165,23 @@ class _Course:
 
     def _unfinished(self) -> list[Request]:
         """Seeds still owed to configs that were begun."""
-        seeds, owed = self._seeds(self._each), []
-        if self._each == 1:
-            return []
+        owed: list[Request] = []
         for config_id, description in self.explored.configs.items():
-            for seed in seeds:
+            for seed in self._seeds(self._count(config_id)):
                 edit = self.explored.edits[config_id]
-                request = self.problem.request(
-                    description, seed, Purpose(self._round, "explore", edit)
-                )
+                purpose = Purpose(self._round, "explore", edit)
+                request = self.problem.request(description, seed, purpose)
                 if self.history.pending(request):
                     owed.append(request)
+            if self._each == 1:
+                break  # only the first config, the baseline, may have more than one
         return owed
+
+    def _count(self, config_id: str) -> int:
+        """How many seeds a config gets."""
+        if config_id != self.problem.baseline.config_id:
+            return self._each
+        return max(self._each, min(self.options.repeats, self.problem.seeds.max))
 
     def _draw(self, before: Sequence[Draw]) -> Draw | None:
         taken = {*self.explored.configs, *(draw.description.config_id for draw in before)}

@@ -57,7 +57,7 @@ class Surrogate:
     """
 
     def __init__(self, features: Features, points: Points, values: Array) -> None:
-        self._features, self.points = features, points
+        self._features, self.points, self.values = features, points, values
         design = features(points)
         self._centre = design.mean(axis=0)
         self._level = float(values.mean())

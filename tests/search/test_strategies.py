@@ -174,6 +174,8 @@ def test_more_trials_go_on_where_the_search_ended(kind: str):  # behaviours 30
 def test_every_config_gets_its_seeds(kind: str):
     search = searched(kind, Hill(noise=0.002), screen=2)
     rows = Counter(t.config_id for t in search.history if t.request.purpose.phase == "explore")
+    baseline = rows.pop(search.problem.baseline.config_id)
+    assert baseline >= 2
     assert set(rows.values()) == {2}
 
 

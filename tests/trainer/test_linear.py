@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from spec.errors import InputError
 from trainer.components import linear
 from trainer.components.linear import Kernel, Linear
 
@@ -122,3 +123,12 @@ def test_gradients_accumulate_over_batches(kernel):
 def test_the_race_has_a_winner_that_stays():
     assert linear.faster() in {Kernel.TORCH, Kernel.ONEDNN}
     assert linear.faster() is linear.faster()
+
+
+def test_the_kernel_can_be_settled_without_a_race(monkeypatch):
+    for kernel in (Kernel.TORCH, Kernel.ONEDNN):
+        monkeypatch.setenv(linear.SETTLED, kernel)
+        assert linear.faster() is kernel
+    monkeypatch.setenv(linear.SETTLED, "cublas")
+    with pytest.raises(InputError, match="torch or onednn"):
+        linear.faster()

@@ -76,7 +76,8 @@ def test_a_fresh_process_computes_what_this_one_does_without_loading_the_compile
 def fork_and_train(arguments, prepared, status):
     from trainer import preload
 
-    os.environ["ESPALIER_DATA"] = prepared  # the server may be older than this test's settings
+    # the server may be older than this test's settings
+    os.environ |= {"ESPALIER_DATA": prepared, "ESPALIER_KERNEL": "torch"}
     status.value = preload.main(arguments)
 
 

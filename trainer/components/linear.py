@@ -7,6 +7,7 @@ torch's own compiler emits.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from spec.errors import InputError
 
 
 class Kernel(StrEnum):
@@ -31,6 +34,9 @@ class Kernel(StrEnum):
     FLOAT16 = "float16"
     """The same with float16."""
 
+
+SETTLED = "ESPALIER_KERNEL"
+"""Environment variable that names the float32 kernel."""
 
 _HALVES = {Kernel.BFLOAT16: torch.bfloat16, Kernel.FLOAT16: torch.float16}
 
@@ -52,9 +58,26 @@ def use(choice: Kernel) -> None:
     _kernel = choice
 
 
-@cache
 def faster() -> Kernel:
-    """The faster float32 kernel of this host, by a race of a few milliseconds."""
+    """The faster float32 kernel of this host, by a race of a few milliseconds.
+
+    ``ESPALIER_KERNEL`` settles it without a race: a search sets it to its first trial's, so
+    that all trials of a study round alike.
+
+    Raises:
+        InputError: When the variable names no float32 kernel.
+    """
+    settled = os.environ.get(SETTLED)
+    if not settled:
+        return _winner()
+    if settled not in (Kernel.TORCH, Kernel.ONEDNN):
+        raise InputError(f"{SETTLED}={settled} is no float32 kernel; write torch or onednn")
+    return Kernel(settled)
+
+
+@cache
+def _winner() -> Kernel:
+    """One race per process, so that everything in it rounds alike."""
     return _race()
 
 
