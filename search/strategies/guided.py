@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
+from scipy.special import chdtri
 
 from search.costs import COSTS
 from search.history import Description
@@ -50,8 +51,8 @@ class Guided(Sampling):
     the config: see ``Features`` and ``Surrogate``. Each config to try is the best under one
     Thompson sample of it (Thompson, Biometrika 25, 1933) that keeps the limits, found by a
     ratio-greedy climb over estimated costs and checked by ``describe``; every ``sober``-th is the
-    best under the posterior mean. The baseline is trained on a few seeds first, to know the noise. The
-    finalists are the config expected to be best if trained again, and the best measured one.
+    best under the posterior mean. The baseline is trained on a few seeds first, to know the noise.
+    The finalists are the config expected to be best if trained again, and the best measured one.
     """
 
     repeats: ClassVar[int] = 3
@@ -136,8 +137,7 @@ class Guide:
         if belief is None:
             return {}
         left = belief.values - (means := belief.mean()(self.lattice.marks(belief.points)))
-        noise, spread = _noise(explored), float(left @ left) / len(left)
-        share = 0.0 if noise is None or spread == 0.0 else max(0.0, 1.0 - noise / spread)
+        share = _reproducible(explored, float(left @ left) / len(left))
         values = means + share * left
         return dict(zip(_informative(_values(explored)), values.tolist(), strict=True))
 
@@ -216,21 +216,23 @@ def _worth(explored: Explored, value: float) -> float:
     return value if timed else -math.log(max(-math.log(value), 1e-12))
 
 
-def _noise(explored: Explored) -> float | None:
-    """Variance of one measurement, from configs that have several; None when none has."""
-    rows = [
-        [
-            _worth(explored, value)
-            for t in row.values()
-            if (value := explored.quality(t)) is not None
-        ]
-        for row in explored.rows.values()
-    ]
-    repeated = [row for row in rows if len(row) > 1 and all(map(math.isfinite, row))]
-    if not repeated:
-        return None
+def _reproducible(explored: Explored, spread: float) -> float:
+    """The share of a variance between configs that is no noise, averaged over what noise may be.
+
+    The noise of one measurement is known from configs with several seeds, up to a chi-squared
+    factor; without any, all of the variance is taken for noise.
+    """
+    repeated = []
+    for row in explored.rows.values():
+        known = [value for trial in row.values() if (value := explored.quality(trial)) is not None]
+        if len(known) > 1 and all(map(math.isfinite, known)):
+            repeated.append([_worth(explored, value) for value in known])
     freedom = sum(len(row) - 1 for row in repeated)
-    return sum(float(np.var(row)) * len(row) for row in repeated) / freedom
+    if not freedom or spread == 0.0:
+        return 0.0
+    squares = sum(float(np.var(row)) * len(row) for row in repeated)
+    noise = squares / chdtri(freedom, np.linspace(0.025, 0.975, 39))
+    return float(np.maximum(0.0, 1.0 - noise / spread).mean())
 
 
 def _losses(explored: Explored) -> dict[str, float]:
