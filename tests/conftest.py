@@ -1,5 +1,6 @@
 """What every test may count on."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ from hypothesis import settings
 # belongs to the change that brought it; no database, because a test leaves nothing in the tree.
 settings.register_profile("espalier", deadline=None, derandomize=True, database=None)
 settings.load_profile("espalier")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that started us in the background has Ctrl-C ignored, and processes inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -261,6 +261,7 @@ def test_an_open_round_shows_provisional_gains(pages):
     assert any("gain in score" in json.dumps(figure) for figure in pages["hostile"].charts)
 
 
+@pytest.mark.slow
 def test_ten_thousand_trials_stay_a_page_one_can_mail():
     html = render(View(crowded(10_000), Path("hp_searches/crowd")))
     assert len(html.encode()) < 15e6

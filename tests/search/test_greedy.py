@@ -222,6 +222,7 @@ def test_a_config_that_diverges_on_half_of_its_seeds_is_not_accepted():
         assert all(step.config["a"] != 8 for step in history.accepted)
 
 
+@pytest.mark.slow
 def test_false_steps_stay_below_alpha_when_targets_are_missed_now_and_then():
     # final losses lie around the target, so that a third of the trials miss it
     wrong, rounds = 0, 100

@@ -121,6 +121,7 @@ def test_draws_agree_where_much_was_measured_and_differ_elsewhere(lattice: Latti
     assert spread[0].mean() < spread[1].mean() / 3
 
 
+@pytest.mark.slow
 def test_the_posterior_covers_the_truth_as_often_as_it_says(lattice: Lattice):
     features = Features(lattice)
     inside = []
