@@ -129,11 +129,10 @@ def run(
     with ProcessPoolExecutor(workers) as pool:
         for case, found in pool.map(_one, todo):
             done[case] = found
-            if len(done) % 20 == 0:
+            save(done)
+            if (len(done) - before) % 20 == 0:
                 spent = time.monotonic() - started
                 print(f"{len(done) - before}/{len(todo)} searches, {spent:.0f} s", file=sys.stderr)
-                save(done)
-    save(done)
 
 
 def _one(case: Case) -> tuple[Case, dict[int, float]]:

@@ -36,7 +36,7 @@ from search.strategies.sampling import (
 from spec.config import Data, Seq, refuse
 from spec.errors import did_you_mean
 
-REDRAWS = 40
+REDRAWS = 10
 """Draws of one config before chance takes over: samplers repeat themselves in small spaces."""
 FORGETFUL = frozenset({"tpe", "gp", "random", "qmc"})
 """Samplers that keep nothing with a trial; the others are run again for each recorded one."""
