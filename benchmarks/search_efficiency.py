@@ -180,7 +180,10 @@ def table(done: Done) -> dict[tuple[str, float, str, int], float]:
 
 
 def spent_for_same(done: Done, at: tuple[str, float]) -> list[float]:
-    """Per seed: greedy's trainings for the loop's final regret, over the loop's for the same."""
+    """Per seed: greedy's trainings for the loop's final regret, over those of the loop itself.
+
+    Infinite where greedy never gets as far.
+    """
     ratios = []
     for case, path in done.items():
         if case.search != "loop" or (case.landscape, case.noise) != at:
@@ -191,7 +194,7 @@ def spent_for_same(done: Done, at: tuple[str, float]) -> list[float]:
             if (other.landscape, other.noise, other.search, other.seed)
             == (*at, "greedy", case.seed)
         )
-        final = max(path[max(path)], ours[max(ours)])
+        final = path[max(path)]
         ratios.append(_first(ours, final) / max(_first(path, final), 1))
     return ratios
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from search.moves import Edit
 from search.strategies.base import Problem, strategies
 from search.strategies.explored import Explored
-from search.strategies.lattice import Lattice
+from search.strategies.model.lattice import Lattice
 from search.strategies.sampling import Draw, Sampling, lattice_of, usable
 from search.strategies.sweeps import combinations
 from spec.config import Data

@@ -14,12 +14,14 @@ from scipy.special import chdtri
 
 from search.costs import COSTS
 from search.history import Description
-from search.strategies.ascent import Climb, Moves
 from search.strategies.base import Problem, strategies
 from search.strategies.explored import Explored
-from search.strategies.features import Features
-from search.strategies.forms import Array, Form
-from search.strategies.lattice import Lattice, Points
+from search.strategies.model.ascent import Climb, Moves
+from search.strategies.model.features import Features
+from search.strategies.model.forms import Array, Form
+from search.strategies.model.lattice import Lattice, Points
+from search.strategies.model.surrogate import Surrogate
+from search.strategies.model.tariff import Tariff, price
 from search.strategies.pareto import front, objectives
 from search.strategies.sampling import (
     Draw,
@@ -28,8 +30,6 @@ from search.strategies.sampling import (
     chance,
     lattice_of,
 )
-from search.strategies.surrogate import Surrogate
-from search.strategies.tariff import Tariff, price
 from spec.config import Data
 
 LEARNT = 400

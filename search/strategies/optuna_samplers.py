@@ -23,7 +23,7 @@ from search.costs import COSTS
 from search.history import History, Trial
 from search.strategies.base import Problem, strategies
 from search.strategies.explored import Explored
-from search.strategies.lattice import Lattice, Points
+from search.strategies.model.lattice import Lattice, Points
 from search.strategies.pareto import front, objectives
 from search.strategies.sampling import (
     Draw,

@@ -15,7 +15,7 @@ from search.history import Decision, Description, History, Purpose, Request, Tri
 from search.moves import Edit
 from search.strategies.base import Problem, Proposal, Run, Strategy
 from search.strategies.explored import CONFIRM, Explored
-from search.strategies.lattice import Lattice
+from search.strategies.model.lattice import Lattice
 from search.strategies.neighbourhood import Candidate, over_limit
 from search.strategies.standing import Bench, Standing, tell
 from spec.config import Data

@@ -12,17 +12,17 @@ import pytest
 from search.history import Description
 from search.objective import Objective
 from search.simulation import Simulation
-from search.strategies.ascent import Climb, Moves
 from search.strategies.base import Run
 from search.strategies.explored import Explored
-from search.strategies.features import Features
-from search.strategies.forms import Array
 from search.strategies.guided import Guided, guide_of
-from search.strategies.lattice import Lattice, Points
+from search.strategies.model.ascent import Climb, Moves
+from search.strategies.model.features import Features
+from search.strategies.model.forms import Array
+from search.strategies.model.lattice import Lattice, Points
+from search.strategies.model.surrogate import Surrogate
+from search.strategies.model.tariff import Tariff, price
 from search.strategies.random import Random
 from search.strategies.sampling import lattice_of
-from search.strategies.surrogate import Surrogate
-from search.strategies.tariff import Tariff, price
 from spec.errors import InputError
 from tests.search.landscape import SPACE, Hill
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from search.strategies.axes import Axis
-from search.strategies.forms import Array, Table, pairs
-from search.strategies.lattice import Lattice, Points
+from search.strategies.model.axes import Axis
+from search.strategies.model.forms import Array, Table, pairs
+from search.strategies.model.lattice import Lattice, Points
 
 Group = Literal["main", "bend", "level", "layer", "cross"]
 FEW_LEVELS = 12

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.strategies.lattice import Lattice, Points
+from search.strategies.model.lattice import Lattice, Points
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from search.history import Description
 from search.moves import Edit, Rule
-from search.strategies.axes import Axis, axes
 from search.strategies.base import Rejected
+from search.strategies.model.axes import Axis, axes
 from spec.config import Data
 from spec.path import PathError, Span
 

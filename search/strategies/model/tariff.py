@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from search.costs import COSTS
 from search.history import Description
-from search.strategies.axes import Axis
-from search.strategies.forms import Array, Form, Table, pairs, squared
-from search.strategies.lattice import Lattice, Points
+from search.strategies.model.axes import Axis
+from search.strategies.model.forms import Array, Form, Table, pairs, squared
+from search.strategies.model.lattice import Lattice, Points
 
 SAMPLE = 240
 """Configs described once per study to learn what things cost; a fifth of a second to two."""

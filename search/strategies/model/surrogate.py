@@ -9,9 +9,9 @@ from itertools import product
 
 import numpy as np
 
-from search.strategies.features import Features, Group
-from search.strategies.forms import Array, Form, squared
-from search.strategies.lattice import Points
+from search.strategies.model.features import Features, Group
+from search.strategies.model.forms import Array, Form, squared
+from search.strategies.model.lattice import Points
 
 PRIORS: tuple[Mapping[Group, float], ...] = tuple(
     {"main": 1.0, "bend": bend, "level": 0.15 * bend, "layer": layer, "cross": cross}

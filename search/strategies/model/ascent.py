@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from search.strategies.forms import Array, Form
-from search.strategies.lattice import Lattice, Points
+from search.strategies.model.forms import Array, Form
+from search.strategies.model.lattice import Lattice, Points
 
 STEPS = 200
 """Most moves of one climb; far more than the lattice is wide in practice."""
