@@ -12,7 +12,8 @@ from analysis.style import count, duration, loss, number, percent
 from analysis.view import View, cost_axis, cost_of
 from search.gains import scores
 from search.history import Trial
-from search.results import counts, incumbent_of
+from search.results import counts, incumbent_of, raised_words
+from search.times import median_words
 from spec import yaml
 
 MOST_DIFFERENCES = 200
@@ -59,10 +60,17 @@ def wanted(view: View) -> str:
         *limits,
     ]
     capped = f"Budget of a trial: {', '.join(budget) or 'as long as its config says'}."
+    if longer := raised_words(view.history):
+        capped += f" It was raised meanwhile: {longer}; losses fell by that too."
     whole = f" Budget of the study: {', '.join(total)}." if total else ""
     strategy = (asked.model_extra or {}).get("strategy") or {}
+    times = ""
+    if asked.objective.gain == "time_to_target":
+        rules = view.times
+        times = f" Times are {rules['clock']}; {rules['horizon']}."
     return (
-        f"{', '.join(filter(None, parts))}. {capped}{whole} Strategy: {strategy.get('kind', '–')}."
+        f"{', '.join(filter(None, parts))}. {capped}{whole} "
+        f"Strategy: {strategy.get('kind', '–')}.{times}"
     )
 
 
@@ -86,6 +94,7 @@ def facts(view: View) -> list[tuple[str, str, str]]:
         found.append(
             (f"time to loss {objective.target:g}", _arrow(*sides_reached), "train time, mean")
         )
+    found += _alone(view)
     found.append(("accepted steps", str(len(view.history.accepted)), _rounds(view)))
     tally = counts(view.history)
     remark = ", ".join(f"{amount:,} {state}" for state, amount in tally.items() if amount)
@@ -93,6 +102,18 @@ def facts(view: View) -> list[tuple[str, str, str]]:
     trained = sum(trial.curve[-1].train_seconds for trial in view.trials if trial.curve)
     found.append(("training time", duration(trained), "all trials together"))
     return found
+
+
+def _alone(view: View) -> list[tuple[str, str, str]]:
+    """Times to the target without other trials beside; nothing for other objectives."""
+    if view.opened.exploration.objective.gain != "time_to_target":
+        return []
+    told = view.times
+    sides = [told[who] for who in ("baseline", "incumbent")]
+    if any(side is None or side["exclusive_seconds"] is None for side in sides):
+        return []
+    words = [median_words({**side, "seconds": side["exclusive_seconds"]}) for side in sides]
+    return [("the same, alone", _arrow(*words), "steps to the target x exclusive step time")]
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str, str]]:

@@ -57,15 +57,22 @@ def _failed(view: View) -> list[Block]:
 
 
 def _rejected(view: View) -> list[Block]:
-    rows: list[list[Cell]] = [
-        [_whole(decision.round), str(told.get("key", "–")), str(told["rejected"])]
+    told = [
+        (decision.round, told)
         for decision in view.history.decisions
         for told in decision.detail.get("candidates", ())
-        if told.get("rejected")
+        if told.get("rejected") or told.get("postponed")
     ]
-    if not rows:
+    if not told:
         return [Text("No candidate was rejected.")]
-    words = f"{count(len(rows), 'candidate')} rejected, most of them before any training."
+    rows: list[list[Cell]] = [
+        [_whole(number), str(t.get("key", "–")), str(t.get("rejected") or t["postponed"])]
+        for number, t in told
+    ]
+    late = sum("postponed" in t for _, t in told)
+    words = f"{count(len(rows) - late, 'candidate')} rejected, most of them before any training."
+    if late:
+        words += f" {count(late, 'candidate')} not measured again, since others promised more."
     return [Text(words), Grid("rejected", ("round", "candidate", "reason"), rows)]
 
 
@@ -83,7 +90,7 @@ def _censored(view: View) -> list[Block]:
 def _trial_row(view: View, trial: Trial) -> list[Cell]:
     scored = scores(trial, view.opened.exploration.objective)
     crossing, purpose = scored.to_target, trial.request.purpose
-    inventory = trial.request.description.inventory
+    inventory = trial.inventory
     late = math.inf if crossing is None else crossing.seconds + 1e12 * crossing.censored
     seconds = trial.curve[-1].train_seconds if trial.curve else None
     return [

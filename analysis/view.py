@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from analysis.style import loss
 from search.costs import COSTS
 from search.gains import quality, scores
 from search.history import INTERRUPTED, Decision, Description, History, Trial
-from search.summary import Opened, open_study
+from search.summary import Opened, open_study, study_times_of
+from search.times import crossings, median_words, to_target
 
 Told = Mapping[str, Any]
 """Plain data that a decision recorded."""
@@ -26,6 +28,7 @@ class Quality:
         name: Such as ``validation loss``.
         unit: Of the value.
         gain: What a gain is measured in; higher is better.
+        fresh: What a confirmation shows of incumbent and candidate.
         of_mean: The value that a mean of ``search.gains.quality`` stands for.
         remark: How to read a gain.
     """
@@ -33,6 +36,7 @@ class Quality:
     name: str
     unit: str
     gain: str
+    fresh: str
     of_mean: Callable[[float], float]
     remark: str = ""
 
@@ -45,15 +49,18 @@ class Quality:
 QUALITIES = {
     "val_loss": Quality(
         "validation loss", "nats per token", "gain in score, exp(-loss)",
+        "loss on the fresh seeds",
         lambda mean: -math.log(mean) if mean > 0 else math.inf,
     ),
     "val_bpb": Quality(
         "validation loss", "bits per byte", "gain in score, 2^(-bits per byte)",
+        "loss on the fresh seeds",
         lambda mean: -math.log2(mean) if mean > 0 else math.inf,
     ),
     "time_to_target": Quality(
         "time to the target loss", "train seconds",
-        "gain in ln(seconds to target)", lambda mean: math.exp(-mean),
+        "gain in ln(seconds to target)", "median seconds to the target on the fresh seeds",
+        lambda mean: math.exp(-mean),
         "A gain of 0.1 is about a tenth less time.",
     ),
 }  # fmt: skip
@@ -115,6 +122,11 @@ class View:
         """The loss that trials are timed to."""
         return self.opened.exploration.objective.target
 
+    @cached_property
+    def times(self) -> Told:
+        """What a time-to-target study says of times, see ``search.results.study_times``."""
+        return study_times_of(self.opened)
+
     @property
     def quality(self) -> Quality:
         """What the objective improves."""
@@ -129,7 +141,7 @@ class View:
     def groups(self) -> list[Group]:
         """Every config of every round, in the order of their first trials."""
         found: dict[tuple[int, str], list[Trial]] = {}
-        for trial in self.trials:
+        for trial in (trial for trial in self.trials if not trial.probe):
             found.setdefault((trial.request.purpose.round, trial.config_id), []).append(trial)
         return [
             Group(number, config_id, change_of(trials[0]), tuple(trials))
@@ -182,15 +194,21 @@ class View:
     @cached_property
     def open_round(self) -> int | None:
         """The round under way; None when the search has stopped or its next round has no trial."""
-        decisions, number = self.history.decisions, len(self.history.accepted)
+        decisions, number = self.history.decisions, self.history.round
         stopped = bool(decisions) and decisions[-1].kind == "stop"
         if stopped and not any(trial.state == "running" for trial in self.trials):
             return None
         return number if any(group.round == number for group in self.groups) else None
 
     def value(self, trials: Iterable[Trial]) -> float | None:
-        """What finished trials of one config say together; infinite when the target is missed."""
-        objective = self.opened.exploration.objective
+        """What finished trials of one config say together; infinite when the target is missed.
+
+        Times to a target by their median, which is a miss when half of them are.
+        """
+        objective, trials = self.opened.exploration.objective, list(trials)
+        if objective.gain == "time_to_target":
+            middle = to_target(list(crossings(trials, objective).values()))
+            return None if middle is None else math.inf if middle.missed else middle.seconds
         found = [q for trial in trials if (q := quality(trial, objective)) is not None]
         return self.quality.of_mean(math.fsum(found) / len(found)) if found else None
 
@@ -243,6 +261,21 @@ def load(folder: Path) -> View:
     return View(open_study(folder), folder)
 
 
+def fresh_words(told: Told) -> str:
+    """Incumbent and candidate on the seeds of a confirmation, as its table shows them."""
+    time = told.get("time") or {}
+    if time.get("incumbent") and time.get("candidate"):
+        sides = [
+            median_words(side)
+            + (f" ({side['misses']} of {side['seeds']} missed)" if side["misses"] else "")
+            for side in (time["incumbent"], time["candidate"])
+        ]
+        return f"{sides[0]} → {sides[1]}"
+    if told.get("loss") is None or told.get("incumbent_loss") is None:
+        return "–"
+    return f"{loss(told['incumbent_loss'])} → {loss(told['loss'])}"
+
+
 def change_of(trial: Trial) -> str | None:
     """The change a trial tries, as ``Edit.key`` has it; None for the incumbent."""
     edit = trial.request.purpose.edit
@@ -250,16 +283,10 @@ def change_of(trial: Trial) -> str | None:
 
 
 def cost_of(name: str, trials: Sequence[Trial]) -> float | None:
-    """A cost of one config: from its inventory, or the mean over the trials that measured it."""
+    """A cost of one config: the mean over the trials, which tell the same where it is derived."""
     cost = COSTS[name]
-    if cost.derived is not None:
-        try:
-            return float(cost.derived(trials[0].request.description.inventory)) if trials else None
-        except (KeyError, TypeError):  # a foreign trainer need not know every cost
-            return None
-    assert cost.measured is not None
-    finished = (trial for trial in trials if trial.state == "finished")
-    values = [v for t in finished if (v := cost.measured(t.curve, t.end)) is not None]
+    counted = (t for t in trials if t.state == "finished" or cost.measured is None)
+    values = [float(v) for t in counted if (v := cost.of(t)) is not None]
     return math.fsum(values) / len(values) if values else None
 
 

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,21 +20,24 @@ from search.executors.base import Executor
 from search.exploration import Exploration, load
 from search.history import Description
 from search.loop import Interrupted, Loop, SearchFailed
+from search.moves import check_paths
 from search.plan import show_plan
 from search.progress import Progress
-from search.results import ResultsFile, counts, derive
+from search.results import ResultsFile, counts, derive, raised_words
 from search.session import (
     StudyLocked,
     begin,
     check_first_round,
+    check_length,
     finished,
+    kept_aside,
     locked,
     problem_of,
     revive,
-    set_aside,
 )
 from search.strategies.base import Problem
 from search.study import Study
+from search.timed import time_lines
 from search.trainers import Describer, describe_baseline
 from search.trainers.environment import changes
 from spec.errors import InputError
@@ -102,8 +106,8 @@ def search(options: Options) -> None:
                 show_plan(console, problem, exploration)
         return
     folder = (options.out / exploration.study).resolve()
-    with locked(folder):
-        if options.fresh and (old := set_aside(folder)):
+    with locked(folder), kept_aside(folder) if options.fresh else nullcontext() as old:
+        if old is not None:
             console.print(f"the earlier study is kept in {old}")
         if (folder / "trials").exists() and not (folder / "study.db").exists():
             raise InputError(f"{folder} holds trials without their study; set them aside: --fresh")
@@ -128,12 +132,13 @@ def _search(
         console.print(f"{study.forgive()} failed trials will run again where they are still wanted")
     elif reason := finished(study, exploration):
         console.print(f"nothing left to do: {reason}")
+        _tell_places(console, exploration, folder, redraw=False)
         return
     _tell_changes(console, study)
     with exploration.trainer.describer() as describer:
+        baseline = _baseline(describer, exploration, document)  # asked, for the data may be other
         for trial in study.history:
             describer.remember(trial.request.description)
-        baseline = _baseline(describer, exploration, document)
         begin(study, exploration, baseline, describer.fingerprint)
         if not any(
             t.config_id == baseline.config_id and t.state == "finished" for t in study.history
@@ -148,7 +153,10 @@ def _search(
 
 
 def _baseline(describer: Describer, exploration: Exploration, document: Document) -> Description:
-    return describe_baseline(describer, exploration.baseline, document)
+    baseline = describe_baseline(describer, exploration.baseline, document)
+    check_paths(exploration.space, baseline.config, document)
+    check_length(exploration, baseline, document)
+    return baseline
 
 
 def _run(
@@ -160,7 +168,7 @@ def _run(
     executor: Executor,
     folder: Path,
 ) -> str:
-    progress = Progress(console, problem.baseline, study.history)
+    progress = Progress(console, problem.baseline, study.history, exploration.objective)
     results = ResultsFile(folder / "results.yaml", exploration, problem.baseline, study.history)
     loop = Loop(
         exploration, problem, study, executor, folder, (progress, results), options.max_trials
@@ -192,24 +200,40 @@ def _close(
     tally = counts(history)
     if not (history.decisions and history.decisions[-1].words == reason):
         console.print(reason, soft_wrap=True)  # a decision was shown when it was taken
-    told = derive(exploration, baseline, history)["iterations"]
-    before, after = (told[index]["baseline_metrics"] for index in (0, -1))
+    told = derive(exploration, baseline, history)
+    for line in time_lines(told["time_to_target"]) if "time_to_target" in told else ():
+        console.print(line, soft_wrap=True)
+    before, after = (told["iterations"][index]["baseline_metrics"] for index in (0, -1))
     if history.accepted and "loss" in before and after.get("loss") is not None:
         cost = COSTS[objective.cost]
         steps = len(history.accepted)
+        loss = f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}, "
         console.print(
             f"{steps} accepted step{'' if steps == 1 else 's'}: "
-            f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}, "
+            f"{'' if 'time_to_target' in told else loss}"
             f"parameters {size(before['params'])} -> {size(after['params'])}"
             + ("" if cost.name == "parameters" else f"; paid in {cost.name}"),
             soft_wrap=True,
         )
-    stopped = f", {tally['interrupted']} interrupted" if tally["interrupted"] else ""
-    console.print(f"{tally['finished']} trials finished, {tally['failed']} failed{stopped}")
+        if longer := raised_words(history):
+            console.print(
+                f"meanwhile trials were given more ({longer}), so the loss fell not by steps alone",
+                soft_wrap=True,
+            )
+    early = f", {tally['stopped']} stopped early" if tally["stopped"] else ""
+    late = f", {tally['interrupted']} interrupted" if tally["interrupted"] else ""
+    console.print(f"{tally['finished']} trials finished, {tally['failed']} failed{early}{late}")
     _tell_changes(console, study)
+    _tell_places(console, exploration, folder, redraw=True)
+
+
+def _tell_places(console: Console, exploration: Exploration, folder: Path, redraw: bool) -> None:
     console.print(f"results    {folder / 'results.yaml'}", soft_wrap=True)
-    if exploration.report:
+    report = folder / "report.html"
+    if exploration.report and (redraw or not report.exists()):
         _draw_report(console, folder)
+    elif exploration.report:
+        console.print(f"report     {report}", soft_wrap=True)
     python = shlex.quote(sys.executable)
     show = f"{python} -m search.show {shlex.quote(str(folder))} --config"
     console.print(f"config     {show}", soft_wrap=True)

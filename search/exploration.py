@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +16,15 @@ from search.executors.local import LocalConfig
 from search.ledger import Spending
 from search.moves import Space
 from search.objective import Budget, Objective, Seeds
+from search.stopping import EarlyStopping
 from search.strategies import strategies
 from search.strategies.base import Strategy
 from search.strategies.greedy import Greedy
 from search.trainers import Builtin, Checkpoints, Trainer, trainers
-from spec.config import Config, Data, problems, refuse
+from spec.config import Config, problems, refuse
 from spec.errors import ConfigError, InputError, Problem
 from spec.path import Path as DottedPath
-from spec.path import PathError
+from spec.path import PathError, Span
 from spec.yaml import Document, parse, read
 
 
@@ -45,6 +47,8 @@ class Exploration(Config):
     """How the search proceeds."""
     seeds: Seeds = Seeds()
     """How many seeds each phase may spend."""
+    early_stopping: EarlyStopping = EarlyStopping()
+    """When a trial that cannot win any more is ended."""
     executor: Annotated[ExecutorConfig, executors] = LocalConfig()
     """Where trials run."""
     checkpoints: Checkpoints = "incumbent"
@@ -75,9 +79,26 @@ class Exploration(Config):
         return self
 
     @model_validator(mode="after")
+    def _losers_may_go(self) -> Exploration:
+        confidence = self.early_stopping.confidence
+        if confidence is not None and self.objective.gain == "time_to_target":
+            rule = "curves of a time-to-target search are not extrapolated; it has cap instead"
+            refuse(confidence, rule, "early_stopping", "confidence")
+        if confidence is not None and self.strategy.weighs_losers:
+            rule = "this strategy may take a trial that ends with a worse loss; leave it out"
+            refuse(confidence, rule, "early_stopping", "confidence")
+        return self
+
+    @model_validator(mode="after")
     def _trainer_can_do_it(self) -> Exploration:
-        asked = (self.baseline, list(self.space), self.trial_budget, self.seeds)
+        asked = (self.baseline, list(self.space), self.trial_budget, self.seeds, self.objective)
         if faults := list(self.trainer.faults(*asked)):
+            raise problems(*faults)
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_can_do_it(self) -> Exploration:
+        if faults := list(self.strategy.faults(self.trial_budget, {})):
             raise problems(*faults)
         return self
 
@@ -110,7 +131,7 @@ def load(file: Path, changes: Iterable[str] = ()) -> tuple[Exploration, Document
     document = replace(document, data=known | document.data)
     for change in changes:
         if change.startswith("baseline="):  # another file, whose keys the other changes may reach
-            document = replace(document, data=_changed(document.data, change))
+            document = _changed(document, change)
     if isinstance(baseline := document.data.get("baseline"), str):
         document = document.graft("baseline", read(_beside(document, file.parent / baseline)))
     data = document.data
@@ -121,11 +142,11 @@ def load(file: Path, changes: Iterable[str] = ()) -> tuple[Exploration, Document
     if isinstance(trainer, dict) and "command" in trainer:
         cwd = Path(str(trainer.get("cwd", "."))).expanduser()
         data = {**data, "trainer": {**trainer, "cwd": str((file.parent / cwd).resolve())}}
+    document = replace(document, data=data)
     for change in changes:
         if not change.startswith("baseline="):
-            data = _changed(data, change)
-    changed = replace(document, data=data)
-    return Exploration.read(changed), changed
+            document = _changed(document, change)
+    return Exploration.read(document), document
 
 
 def _beside(document: Document, baseline: Path) -> Path:
@@ -137,23 +158,31 @@ def _beside(document: Document, baseline: Path) -> Path:
     return baseline
 
 
-def _changed(data: Data, change: str) -> Data:
-    """Apply one ``PATH=VALUE``; the value is YAML, and new keys are checked afterwards."""
+def _changed(document: Document, change: str) -> Document:
+    """Apply one ``PATH=VALUE``, which is then the place of what is wrong with the value.
+
+    The value is YAML; new keys are checked afterwards.
+    """
     text, equals, value = change.partition("=")
     if not equals:
         raise InputError(f"--set {change!r} has no '='; write --set PATH=VALUE")
-    word = parse(value).data
-    rules = sorted(data.get("space") or {}, key=len, reverse=True)
-    for path in rules:  # keys of the space hold dots themselves: the longest that fits is meant
-        if text == f"space.{path}" or text.startswith(f"space.{path}."):
-            return _changed_rule(data, path, text.removeprefix(f"space.{path}").lstrip("."), word)
     try:
-        result: Data = DottedPath.parse(text).put(data, word)
+        path = _set_at(text, document.data.get("space") or {})
+        data = path.put(document.data, parse(value).data)
     except PathError as error:
         raise InputError(f"--set {error}") from None
-    return result
+    except ConfigError as error:
+        raise InputError(f"--set {text}: {error}; quote the value for YAML") from None
+    before = takewhile(lambda step: not isinstance(step, Span), path.steps)
+    loc = tuple(step for step in before if isinstance(step, str | int))
+    kept = {at: place for at, place in document.places.items() if at[: len(loc)] != loc}
+    return Document(data, document.file, {**kept, loc: f"--set {text}"})
 
 
-def _changed_rule(data: Data, path: str, key: str, value: Any) -> Data:
-    rule = {**data["space"][path], key: value} if key else value
-    return {**data, "space": {**data["space"], path: rule}}
+def _set_at(text: str, space: Mapping[str, Any]) -> DottedPath:
+    """A path into an exploration, in whose space a key holds dots itself."""
+    for key in sorted(space, key=len, reverse=True):  # the longest that fits is meant
+        if text == f"space.{key}" or text.startswith(f"space.{key}."):
+            rest = text.removeprefix(f"space.{key}").lstrip(".")
+            return DottedPath(("space", key, *filter(None, [rest])))
+    return DottedPath.parse(text)

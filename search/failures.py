@@ -31,8 +31,11 @@ LAST_WORDS = 60
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _EXCEPTION = re.compile(
-    r"^(?:[\w.]*(?:Error|Exception|Interrupt|Exit)\b|[Ff]atal|FATAL|Segmentation fault)"
+    r"^(?:\[rank\d+\]: )?"
+    r"(?:[\w.]*(?:Error|Exception|Interrupt|Exit)\b|[Ff]atal|FATAL|Segmentation fault)"
 )
+_OF_LAUNCHER = re.compile(r"torch\.distributed\.elastic\b.*ChildFailedError")
+"""What torchrun says last, behind the words of the script that failed."""
 _SIGNS: tuple[tuple[Reason, re.Pattern[str]], ...] = (
     (
         "out_of_memory_gpu",
@@ -155,7 +158,6 @@ def _name(number: int) -> str:
 
 def telling(lines: Sequence[str]) -> str:
     """The last line that looks like an exception, else the last line."""
-    for line in reversed(lines):
-        if _EXCEPTION.match(line):
-            return line
-    return lines[-1] if lines else ""
+    found = [line for line in lines if _EXCEPTION.match(line)]
+    own = [line for line in found if not _OF_LAUNCHER.match(line)] or found or lines
+    return own[-1] if own else ""

@@ -132,6 +132,19 @@ def quality(trial: Trial, objective: Objective) -> float | None:
     return value if value is None or objective.gain == "time_to_target" else math.exp(value)
 
 
+def expected_quality(trial: Trial, objective: Objective) -> float | None:
+    """The same, where a trial that was ended early counts as what was expected of it.
+
+    One that a cap has ended missed the target.
+    """
+    if trial.stopped is None:
+        return quality(trial, objective)
+    if trial.stopped.predicted is None:
+        return -math.inf if objective.gain == "time_to_target" else None
+    unit = math.log(2.0) if objective.gain == "val_bpb" else 1.0
+    return math.exp(-trial.stopped.predicted * unit)
+
+
 def shown_value(trial: Trial, objective: Objective) -> float:
     """What Optuna's tools minimise: loss, or seconds to the target (infinite when missed)."""
     found = scores(trial, objective)
@@ -281,6 +294,25 @@ def floored(table: Table) -> dict[str, dict[int, float]]:
     floor = min(finite) - math.log(2.0) if finite else 0.0
     return {
         config: {seed: max(value, floor) for seed, value in row.items()}
+        for config, row in table.items()
+    }
+
+
+def missed_at_bounds(
+    table: Table, measured: Mapping[str, Mapping[int, Trial]], objective: Objective
+) -> dict[str, dict[int, float]]:
+    """A table in which a missed target (``-inf``) counts as the time at which its curve ended.
+
+    The true time is longer: a miss comes out better than it is, never worse.
+    """
+
+    def bound(trial: Trial) -> float:
+        reached = scores(trial, objective).to_target
+        assert reached is not None  # only a curve can miss
+        return -math.log(max(reached.seconds, 1e-9))
+
+    return {
+        config: {s: v if v > -math.inf else bound(measured[config][s]) for s, v in row.items()}
         for config, row in table.items()
     }
 

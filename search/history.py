@@ -10,7 +10,7 @@ from search.objective import Budget
 from spec.config import Data
 from spec.records import End, Eval
 
-State = Literal["running", "finished", "failed"]
+State = Literal["running", "finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Request:
     purpose: Purpose
     clock: str = ""
 
+    def like(self, other: Request) -> bool:
+        """Whether two requests have one setting, without spelling it out."""
+        same = self.budget is other.budget or self.budget == other.budget
+        return same and self.clock == other.clock
+
     @property
     def setting(self) -> str:
         """Budget and clock as a word: measurements are compared only within one setting."""
@@ -79,8 +84,28 @@ class Failure:
         return f"{self.message}: {self.line}" if self.line else self.message
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """Why a trial was ended early, and what it would have come to.
+
+    Attributes:
+        rule: ``cap`` (too far behind the target's time) or ``curve`` (extrapolated).
+        words: One sentence for people.
+        predicted: The final loss expected of it, in the objective's unit; None for a cap.
+    """
+
+    rule: Literal["cap", "curve"]
+    words: str
+    predicted: float | None = None
+
+    def __str__(self) -> str:
+        return self.words
+
+
 INTERRUPTED = "interrupted"
 """The one failure that says nothing about the config: the trial is run again."""
+PROBE = "probe"
+"""The phase whose trials measure a step time and nothing else: see ``search.probes``."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +115,13 @@ class Trial:
     Attributes:
         number: Its number in the study and the name of its folder.
         request: Config, seed, budget and purpose.
-        state: running, finished or failed.
+        state: running; finished, which is the only one that measured something; stopped early, as
+            it could not win; or failed.
         facts: Command, process and machine, for a person and for clean-up.
         curve: Evaluations so far.
         end: The trainer's last record.
         failure: Why it failed.
+        stopped: Why it was ended early.
         started: Unix time.
         ended: Unix time, None while running.
     """
@@ -108,6 +135,7 @@ class Trial:
     failure: Failure | None = None
     started: float = 0.0
     ended: float | None = None
+    stopped: Stopped | None = None
 
     @property
     def config_id(self) -> str:
@@ -120,6 +148,11 @@ class Trial:
         return self.request.seed
 
     @property
+    def probe(self) -> bool:
+        """Whether it measures no quality."""
+        return self.request.purpose.phase == PROBE
+
+    @property
     def inventory(self) -> Mapping[str, Any]:
         """What describe said of the model, and what only the trial itself could tell."""
         return {**self.facts.get("measured", {}), **self.request.description.inventory}
@@ -130,15 +163,16 @@ class Decision:
     """What a strategy concluded from the history.
 
     Attributes:
-        kind: ``accept`` a candidate as the new incumbent, or ``stop``.
+        kind: ``accept`` a candidate as the new incumbent, ``raise`` the budget of one trial (its
+            ``detail`` holds the budget before and after), or ``stop``.
         round: Rounds are counted from 0.
         words: The decision as a sentence.
-        config: The full form accepted; None for stop.
+        config: The full form accepted; None for the others.
         config_id: Its identity.
         detail: Candidates and the statistics behind the decision, plain data.
     """
 
-    kind: Literal["accept", "stop"]
+    kind: Literal["accept", "raise", "stop"]
     round: int
     words: str
     config: Data | None = None
@@ -190,3 +224,13 @@ class History:
     def accepted(self) -> list[Decision]:
         """The accepted steps, first to last."""
         return [decision for decision in self.decisions if decision.kind == "accept"]
+
+    @property
+    def raised(self) -> list[Decision]:
+        """The decisions that raised the budget, first to last."""
+        return [decision for decision in self.decisions if decision.kind == "raise"]
+
+    @property
+    def round(self) -> int:
+        """Number of the round under way: accepted steps and raised budgets end one."""
+        return len(self.accepted) + len(self.raised)

@@ -17,8 +17,9 @@ from search.executors.base import Executor, Exit, Job, ProcessFacts, Slot
 from search.exploration import Exploration
 from search.failures import diagnose, read_tail
 from search.gains import quality, shown_value
-from search.history import INTERRUPTED, Decision, Failure, Request, Trial
+from search.history import INTERRUPTED, Decision, Failure, Request, Stopped, Trial
 from search.ledger import Ledger
+from search.probes import with_probes
 from search.results import rerun
 from search.strategies.base import Problem, Run, StrategyFailed
 from search.study import Study
@@ -65,6 +66,7 @@ class _Live:
     reader: Records
     end: End | None = None
     unread: Failure | None = None
+    stopped: Stopped | None = None
 
 
 @dataclass
@@ -126,10 +128,14 @@ class Loop:
 
     def _propose(self) -> Run | Decision:
         try:
-            return self.exploration.strategy.propose(self.problem, self.study.history)
+            strategy = self.exploration.strategy
+            self._to_beat = strategy.to_beat(self.problem, self.study.history)
+            proposal = strategy.propose(self.problem, self.study.history)
         except StrategyFailed as error:
             again = "mend it and run again with --retry-failed"
             raise SearchFailed(f"{error}; {again}") from None
+        spent = Ledger.of(self.study.history).exceeded(self.exploration.budget.total)
+        return proposal if spent else with_probes(proposal, self.problem, self.study.history)
 
     def stop_all(self) -> None:
         """End the running trials with grace and record them as interrupted."""
@@ -148,6 +154,8 @@ class Loop:
 
     def _fill(self, proposal: Run) -> None:
         free = self.executor.free()
+        if proposal.alone or self._unsettled:
+            free = [] if self._live else free[:1]
         total = self.exploration.budget.total.trials
         left = math.inf if total is None else total - len(self.study.history)
         for request, slot in zip(proposal.requests, free, strict=False):
@@ -174,19 +182,20 @@ class Loop:
         process = self.executor.launch(job, slot)
         self.study.add_facts(trial.number, _facts(launch, slot, process))
         (folder / "rerun.sh").write_text(f"{rerun(self.study.history[trial.number])}\n", "utf-8")
-        self._live[trial.number] = _Live(slot, trainer.reader(request, folder))
+        self._live[trial.number] = _Live(slot, trainer.reader(request, folder, slot))
 
     # -- running -----------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         """Wait for a trial to end, recording evaluations as they come."""
+        settling = self._unsettled
         while True:
             ended = self.executor.wait(TICK)
             news = [self._read(number) for number in list(self._live)]
             # all are recorded before any is judged: the judgement may end the search
             for trial, exit_, tail in [self._record(exit_) for exit_ in ended]:
                 self._judge(trial, exit_, tail)
-            if ended or self._signals:
+            if ended or self._signals or (settling and not self._unsettled):
                 return
             if any(news):
                 self._tell()
@@ -194,9 +203,18 @@ class Loop:
     def _read(self, number: int) -> bool:
         live = self._live[number]
         news = self._take(number, live.reader.read)
+        if news and live.stopped is None:
+            live.stopped = self._hopeless(self.study.history[number])
+            if live.stopped is not None:
+                self.executor.stop(number)
         if live.unread is not None or live.reader.over:
             self.executor.stop(number)
         return news
+
+    def _hopeless(self, trial: Trial) -> Stopped | None:
+        """Why a trial may be ended although its budget is not spent."""
+        history, objective = self.study.history, self.problem.objective
+        return self.exploration.early_stopping.verdict(trial, self._to_beat, history, objective)
 
     def _take(self, number: int, ask: Callable[[], list[Record]]) -> bool:
         """Record what a trial reports; whether there was anything to show."""
@@ -212,6 +230,7 @@ class Loop:
         for record in records:
             if record.event == "start":
                 self._learn(number, record)
+                self._begun = True
             if record.event == "end":
                 live.end = record
         return bool(points)
@@ -237,6 +256,9 @@ class Loop:
         del self._live[exit_.number]
         tail = read_tail(trial_folder(self.folder, exit_.number) / "output.log")
         failure = diagnose(exit_, tail, live.end)
+        if live.stopped is not None and failure is not None and failure.reason == INTERRUPTED:
+            self.study.stop(exit_.number, live.stopped, live.end)
+            return self._closed(exit_.number), exit_, tail
         if live.unread is not None:
             failure = live.unread
         elif interrupted and failure is not None:
@@ -260,9 +282,12 @@ class Loop:
             )
         else:
             self.study.fail(exit_.number, failure, live.end)
-        trial = self.study.history[exit_.number]
+        return self._closed(exit_.number), exit_, tail
+
+    def _closed(self, number: int) -> Trial:
+        trial = self.study.history[number]
         self._discard_checkpoints(trial)
-        return trial, exit_, tail
+        return trial
 
     def _as_finished(self, number: int, live: _Live) -> Trial:
         trial = self.study.history[number]
@@ -271,6 +296,8 @@ class Loop:
     def _judge(self, trial: Trial, exit_: Exit, tail: str) -> None:
         """End the search when a failure says that the next trials will fail too."""
         failure = trial.failure
+        if trial.probe:
+            return
         if failure is None:
             self._quick_deaths.clear()
             return
@@ -315,15 +342,16 @@ class Loop:
             return
         accepted = self.study.history.accepted
         keep = {self.problem.baseline.config_id} if not accepted else {accepted[-1].config_id}
-        in_play = trial.request.purpose.round >= len(accepted)
-        if trial.state == "failed" or (trial.config_id not in keep and not in_play):
+        in_play = trial.request.purpose.round >= self.study.history.round
+        useless = trial.state in ("failed", "stopped") or trial.probe
+        if useless or (trial.config_id not in keep and not in_play):
             shutil.rmtree(
                 trial_folder(self.folder, trial.number) / "checkpoints", ignore_errors=True
             )
 
     def _spent(self, words: str) -> str:
         """Stop for good, unless a later run raises the total."""
-        self._decide(Decision("stop", len(self.study.history.accepted), words))
+        self._decide(Decision("stop", self.study.history.round, words))
         return words
 
     def _tell(self, expected: int | None = None) -> None:
@@ -332,7 +360,15 @@ class Loop:
         for observer in self.observers:
             observer.changed(self._expected)
 
+    @property
+    def _unsettled(self) -> bool:
+        """Whether the first trial is yet to tell what all others are to do alike."""
+        known = self._begun or "settled" in self.study.notes
+        return self.exploration.trainer.settles and not known
+
     _expected: int = 0
+    _begun: bool = False
+    _to_beat: str = ""
 
     # -- signals -----------------------------------------------------------------------------------
 

@@ -12,10 +12,12 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic_core import CoreSchema, core_schema
 
 from spec.config import Config, Data, Seq, refuse
-from spec.errors import InputError, did_you_mean
-from spec.path import Path, Span
+from spec.errors import ConfigError, InputError, Problem, did_you_mean
+from spec.path import Path, PathError, Span
+from spec.yaml import Document
 
 Number = int | float
+_NOWHERE = Document(None)
 
 
 @dataclass(frozen=True)
@@ -253,17 +255,28 @@ def neighbours(space: Mapping[str, Rule], full: Data) -> list[Edit]:
     ]
 
 
-def check_paths(space: Mapping[str, Rule], full: Data) -> None:
+def check_paths(space: Mapping[str, Rule], full: Data, document: Document = _NOWHERE) -> None:
     """Refuse paths that lead nowhere in the baseline and could not be made to by a choice.
 
+    Args:
+        space: The paths and their rules.
+        full: The baseline's full form.
+        document: The exploration they were written in, for the places of problems.
+
     Raises:
-        PathError: With what stands where the path leaves the way.
+        ConfigError: With what stands where each path leaves the way.
     """
     chosen_at = [_pattern(text) for text, rule in space.items() if isinstance(rule, ChoicesRule)]
+    found = []
     for text in space:
         conditional = any(_pattern(text).startswith(f"{above}.") for above in chosen_at)
-        if not conditional:
-            Path.parse(text).expand(full)
+        try:
+            if not conditional:
+                Path.parse(text).expand(full)
+        except PathError as error:
+            found.append(Problem("space", str(error), document.place(("space", text))))
+    if found:
+        raise ConfigError(found)
 
 
 def _pattern(text: str) -> str:

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from search.costs import COSTS, size
 from search.exploration import Exploration
-from search.moves import check_paths
 from search.session import check_first_round
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import Candidate, neighbourhood
@@ -22,7 +21,6 @@ SHARE_OF_PEAK = 0.3
 
 def show_plan(console: Console, problem: Problem, exploration: Exploration) -> None:
     """List the first round's candidates with costs, rejections with reasons, and an estimate."""
-    check_paths(problem.space, problem.baseline.config)
     candidates = neighbourhood(problem, problem.baseline, {})
     cost = COSTS[problem.objective.cost]
     table = Table(box=None, padding=(0, 2), show_edge=False)
@@ -72,7 +70,8 @@ def _estimate(
     console.print(
         f"one trial is {seconds:.3g} s of training on one CPU core, at {SHARE_OF_PEAK:.0%} of the "
         f"speed of a matrix product just now; the round takes {minutes(least)} to "
-        f"{minutes(most)} min on {workers} worker{'' if workers == 1 else 's'}",
+        f"{minutes(most)} min on {workers} worker{'' if workers == 1 else 's'}, without start-up "
+        "and evaluation",
         soft_wrap=True,
     )
 

@@ -14,7 +14,9 @@ from rich.text import Text
 from search.costs import size
 from search.gains import best
 from search.history import Decision, Description, History, Trial
-from search.results import counts, incumbent_of
+from search.objective import Objective
+from search.results import counts, incumbent_of, latest_setting
+from search.timed import times, times_words
 
 PLAIN_EVERY = 15.0
 """Seconds between two lines about the same round when the output is no terminal."""
@@ -23,9 +25,12 @@ PLAIN_EVERY = 15.0
 class Progress:
     """Shows a search; a live panel on a terminal, else one line now and then."""
 
-    def __init__(self, console: Console, baseline: Description, history: History) -> None:
+    def __init__(
+        self, console: Console, baseline: Description, history: History, objective: Objective
+    ) -> None:
         self._console = console
         self._baseline = baseline
+        self._objective = objective
         self._history = history
         self._began = time.time()
         self._live: Live | None = None
@@ -53,7 +58,8 @@ class Progress:
 
     def decided(self, decision: Decision) -> None:
         """See ``search.loop.Observer``."""
-        self._say(Text(decision.words, style="green" if decision.kind == "accept" else "yellow"))
+        style = {"accept": "green", "raise": "cyan", "stop": "yellow"}[decision.kind]
+        self._say(Text(decision.words, style=style))
 
     def _say(self, line: str | Text) -> None:
         self._said = time.monotonic()
@@ -63,8 +69,8 @@ class Progress:
         tally = counts(self._history)
         left = self._seconds_left()
         return (
-            f"round {len(self._history.accepted)}: {tally['finished']} trials done, "
-            f"{tally['failed']} failed, "
+            f"round {self._history.round}: {tally['finished']} trials done, "
+            f"{tally['failed']} failed, {tally['stopped']} stopped early, "
             f"{tally['running']} running, about {self._expected} to the next decision"
             + (f" ({_duration(left)})" if left is not None else "")
         )
@@ -88,10 +94,16 @@ class Progress:
 
     def _incumbent(self) -> str:
         config_id, _ = incumbent_of(self._baseline, self._history)
-        own = [t for t in self._history if t.config_id == config_id and t.state == "finished"]
+        own = latest_setting(
+            t for t in self._history if t.config_id == config_id and t.state == "finished"
+        )
         losses = [point.val_loss for t in own if (point := best(t.curve)) is not None]
         if not own or not losses:
             return f"incumbent {config_id}: being measured"
+        if self._objective.gain == "time_to_target" and self._objective.target is not None:
+            told = times(own, self._objective, self._history)
+            if told is not None:
+                return f"incumbent {config_id}: {times_words(told, self._objective.target)}"
         return (
             f"incumbent {config_id}: val_loss {sum(losses) / len(losses):.4f} "
             f"over {len(losses)} seeds, {size(own[0].inventory.get('parameters'))} parameters"

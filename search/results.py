@@ -16,6 +16,9 @@ from search.gains import best, scores
 from search.history import INTERRUPTED, Decision, Description, History, Trial
 from search.ledger import Ledger
 from search.objective import Objective
+from search.strategies.greedy import raising
+from search.timed import rules, times
+from search.times import crossings, to_target
 from spec import yaml
 from spec.config import Data
 
@@ -37,9 +40,12 @@ def derive(exploration: Exploration, baseline: Description, history: History) ->
         if "candidates" in decision.detail:
             iterations.append(_round(decision, iterations[-1], history, objective))
     last = history.decisions[-1] if history.decisions else None
+    asked = objective, exploration.space, exploration.trainer.model_dump(mode="json")
+    timed = objective.gain == "time_to_target"
     return {
         "study": exploration.study,
         "objective": objective.model_dump(exclude_none=True),
+        **({"time_to_target": study_times(*asked, baseline, history)} if timed else {}),
         "budget": exploration.budget.model_dump(exclude_none=True),
         "baseline_config": baseline.config,
         "iterations": iterations,
@@ -47,22 +53,29 @@ def derive(exploration: Exploration, baseline: Description, history: History) ->
         "incumbent": _incumbent(baseline, history, objective),
         "trials": counts(history),
         "spent": Ledger.of(history).full(),
+        "stopped_early": [_stopped(trial) for trial in history if trial.stopped is not None],
         "failures": [_failed(trial) for trial in history if trial.failure is not None],
     }
 
 
 def counts(history: History) -> dict[str, int]:
-    """How many trials are finished, failed, interrupted and running."""
+    """How many trials are finished, stopped early, failed, interrupted and running."""
     states = [
         INTERRUPTED if trial.failure and trial.failure.reason == INTERRUPTED else trial.state
         for trial in history
     ]
-    return {s: states.count(s) for s in ("finished", "failed", INTERRUPTED, "running")}
+    return {s: states.count(s) for s in ("finished", "stopped", "failed", INTERRUPTED, "running")}
+
+
+def raised_words(history: History) -> str:
+    """How far the budget of a trial was raised, such as ``max_steps 400 -> 1600``; or empty."""
+    steps = list(raising.recorded(history.decisions))
+    return raising.words(steps[0][0], steps[-1][1]) if steps else ""
 
 
 def latest_setting(trials: Iterable[Trial]) -> list[Trial]:
-    """Those of the trials that ran under the budget and clock of the newest one."""
-    own = list(trials)
+    """Those of the trials that ran under the budget and clock of the newest one; no probes."""
+    own = [trial for trial in trials if not trial.probe]
     return [trial for trial in own if trial.request.setting == own[-1].request.setting]
 
 
@@ -98,7 +111,15 @@ def metrics(trials: Iterable[Trial], objective: Objective) -> Data:
         "best_iter": max(seed["best_iter"] for seed in seeds),
         "peak_gpu_mb": _mean(seed["peak_gpu_mb"] for seed in seeds),
         "iter_latency_avg": _mean(seed["iter_latency_ms"] for seed in seeds),
+        **_medians(done, objective),
     }
+
+
+def _medians(trials: Iterable[Trial], objective: Objective) -> Data:
+    """Median time to the target, where that is what is sought."""
+    found = to_target(list(crossings(trials, objective).values()))
+    timed = objective.gain == "time_to_target" and found is not None
+    return {"time_to_target": found.to_dict()} if timed and found else {}
 
 
 def mean_loss(losses: Sequence[float]) -> float:
@@ -128,13 +149,57 @@ def seed_result(trial: Trial, objective: Objective) -> Data:
         reached = found.to_target
         told["time_to_target"] = None if reached.censored else reached.seconds
         told["censored_at"] = reached.seconds if reached.censored else None
+        told["steps_to_target"] = None if reached.censored else reached.steps
+        told["tokens_to_target"] = None if reached.censored else reached.tokens
     told["command"] = rerun(trial)
     return told
 
 
+def study_times(
+    objective: Objective,
+    space: Iterable[str],
+    trainer: Mapping[str, Any],
+    baseline: Description,
+    history: History,
+) -> Data:
+    """The answer of a time-to-target search: baseline and incumbent, clock and horizon.
+
+    Args:
+        objective: Its target.
+        space: Paths of the dimensions.
+        trainer: The trainer's options as plain data.
+        baseline: Where the search started.
+        history: All it did.
+    """
+    sides = _baselines(baseline, history), _incumbents(baseline, history)
+    told = [times(trials, objective, history) for trials in sides]
+    return {
+        "target": objective.target,
+        "crossing": objective.crossing,
+        **rules(list(history), space, trainer),
+        "baseline": told[0],
+        "incumbent": told[1],
+    }
+
+
+def _baselines(baseline: Description, history: History) -> list[Trial]:
+    """The baseline's own trials of the first round."""
+    own = (trial for trial in history if trial.config_id == baseline.config_id)
+    return latest_setting(trial for trial in own if trial.request.purpose.round == 0)
+
+
+def _incumbents(baseline: Description, history: History) -> list[Trial]:
+    """The incumbent's latest finished trials."""
+    config_id, _ = incumbent_of(baseline, history)
+    own = latest_setting(
+        trial for trial in history if trial.config_id == config_id and trial.state == "finished"
+    )
+    latest = max((trial.request.purpose.round for trial in own), default=0)
+    return [trial for trial in own if trial.request.purpose.round == latest]
+
+
 def _start(baseline: Description, history: History, objective: Objective) -> Data:
-    all_own = (t for t in history if t.config_id == baseline.config_id)
-    own = latest_setting(t for t in all_own if t.request.purpose.round == 0)
+    own = _baselines(baseline, history)
     return {
         "iter": -1,
         "config_id": baseline.config_id,
@@ -172,6 +237,7 @@ def _round(decision: Decision, before: Data, history: History, objective: Object
     return {
         "iter": decision.round,
         "decision": decision.words,
+        **({"raised_budget": decision.detail["budget"]} if decision.kind == "raise" else {}),
         **after,
         "candidates": told,
         "chosen": chosen,
@@ -211,6 +277,7 @@ def _candidate(
         "efficiency": told.get("efficiency", math.nan),  # a number for viewers; none for free ones
         "quadrant": told["quadrant"],
         "gain": gain,
+        **({"time": told["time"]} if "time" in told else {}),
         "seeds": [seed_result(trial, objective) for trial in trials if trial.state == "finished"],
     }
 
@@ -220,7 +287,9 @@ def _left_out(told: Mapping[str, Any]) -> Data:
     return {
         "param": told["edit"]["path"],
         "key": told["key"],
-        "reason": told.get("rejected") or "; ".join(reasons),
+        "reason": told.get("rejected")
+        or told.get("postponed")
+        or "; ".join([*told.get("stopped", []), *reasons]),
     }
 
 
@@ -229,13 +298,20 @@ def _incumbent(baseline: Description, history: History, objective: Objective) ->
     own = latest_setting(
         trial for trial in history if trial.config_id == config_id and trial.state == "finished"
     )
-    latest = max((trial.request.purpose.round for trial in own), default=0)
     return {
         "config_id": config_id,
         "accepted_steps": len(history.accepted),
-        **_known(metrics((t for t in own if t.request.purpose.round == latest), objective)),
+        **_known(metrics(_incumbents(baseline, history), objective)),
         "seeds": [seed_result(trial, objective) for trial in own],
     }
+
+
+def _stopped(trial: Trial) -> Data:
+    assert trial.stopped is not None
+    told = {"trial": trial.number, "reason": trial.stopped.words, "command": rerun(trial)}
+    if trial.stopped.predicted is not None:
+        told["predicted"] = trial.stopped.predicted
+    return told
 
 
 def _failed(trial: Trial) -> Data:

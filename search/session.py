@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,14 +21,16 @@ from search.exploration import Exploration
 from search.gains import quality, shown_value
 from search.history import INTERRUPTED, Description, Failure, Trial
 from search.loop import trial_folder
-from search.moves import check_paths
 from search.objective import Objective
 from search.strategies.base import Problem
-from search.strategies.neighbourhood import neighbourhood
+from search.strategies.neighbourhood import neighbourhood, over_limit
 from search.study import Study
 from search.trainers import Describer
+from spec import errors
 from spec.errors import InputError
+from spec.path import join
 from spec.records import Reader, RecordError
+from spec.yaml import Document
 
 
 class StudyLocked(Exception):
@@ -42,6 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
         StudyLocked: Naming host, pid and since when.
         InputError: When the folder cannot be made or written.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -59,8 +63,20 @@ def locked(folder: Path) -> Iterator[None]:
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
         (folder / ".holder.json").write_text(json.dumps(holder), encoding="utf-8")
         yield
+    except InputError:
+        _unmake(made)
+        raise
     finally:
         lock.release()
+
+
+def _unmake(made: Sequence[Path]) -> None:
+    """Remove the folders that a refused run made, innermost first, unless a trial was run."""
+    if made and not (made[0] / "trials").exists():
+        shutil.rmtree(made[0])
+        with suppress(OSError):  # a study that another process has put there in the meantime
+            for folder in made[1:]:
+                folder.rmdir()
 
 
 def _holder(folder: Path) -> str:
@@ -88,6 +104,26 @@ def set_aside(folder: Path) -> Path | None:
         if item.name not in (".lock", ".holder.json"):
             item.rename(old / item.name)
     return old
+
+
+@contextmanager
+def kept_aside(folder: Path) -> Iterator[Path | None]:
+    """``set_aside``, until the body refuses its input before any trial: then the old study is back.
+
+    Raises:
+        InputError: The body's.
+    """
+    old = set_aside(folder)
+    try:
+        yield old
+    except InputError:
+        if old is not None and not (folder / "trials").exists():
+            for item in folder.glob("study.db*"):
+                item.unlink()
+            for item in old.iterdir():
+                item.rename(folder / item.name)
+            old.rmdir()
+        raise
 
 
 def revive(study: Study, folder: Path, objective: Objective) -> int:
@@ -202,13 +238,25 @@ def problem_of(
     )
 
 
+def check_length(exploration: Exploration, baseline: Description, document: Document) -> None:
+    """Refuse a strategy that wants to train longer than the baseline itself allows.
+
+    Raises:
+        ConfigError: With the place in the exploration.
+    """
+    longest = exploration.trainer.longest(baseline)
+    faults = exploration.strategy.faults(exploration.trial_budget, longest)
+    found = [errors.Problem(join(at), words, document.place(at)) for at, _, words in faults]
+    if found:
+        raise errors.ConfigError(found)
+
+
 def check_first_round(problem: Problem) -> None:
     """Refuse a search that cannot take a single step.
 
     Raises:
         InputError: When every neighbour of the baseline is excluded, with the reasons.
     """
-    check_paths(problem.space, problem.baseline.config)
     candidates = neighbourhood(problem, problem.baseline, {})
     if not problem.space or any(not candidate.rejected for candidate in candidates):
         return
@@ -216,7 +264,9 @@ def check_first_round(problem: Problem) -> None:
         f"  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]
     )
     more = f"\n  (+{len(candidates) - 10} more)" if len(candidates) > 10 else ""
+    over = over_limit(problem, problem.baseline)
+    own = f", and the baseline itself is out: {over}" if over else ""
     raise InputError(
-        "no neighbour of the baseline can be trained; "
+        f"no neighbour of the baseline can be trained{own}; "
         f"widen the space or raise the limit\n{told}{more}"
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from search.history import Decision, Description, Failure, History, Request, Trial
+from search.probes import with_probes
+from search.stopping import EarlyStopping
 from search.strategies.base import Problem, Rejected, Strategy
 from spec.config import Data
 from spec.records import End, Eval
@@ -56,6 +58,7 @@ class Simulation:
         problem: What is searched; its ``describe`` should be the world's.
         world: What trials give.
         workers: Trials at a time.
+        early: When trials are ended early; None: never.
         history: Grows as the search goes on; start from a recorded one to resume.
         now: Virtual seconds.
     """
@@ -64,9 +67,11 @@ class Simulation:
     problem: Problem
     world: World
     workers: int = 1
+    early: EarlyStopping | None = None
     history: History = field(default_factory=History)
     now: float = 0.0
     _running: list[tuple[float, int, Outcome]] = field(default_factory=list)
+    _to_beat: str = ""
 
     def run(
         self, max_trials: int | None = None, max_accepted: int | None = None
@@ -78,6 +83,7 @@ class Simulation:
         """
         while True:
             proposal = self.strategy.propose(self.problem, self.history)
+            proposal = with_probes(proposal, self.problem, self.history)
             if isinstance(proposal, Decision):
                 self.history.decide(proposal)
                 if proposal.kind == "stop":
@@ -85,25 +91,54 @@ class Simulation:
                 if max_accepted is not None and len(self.history.accepted) >= max_accepted:
                     return None
                 continue
-            for request in proposal.requests[: self.workers - len(self._running)]:
+            free = (not self._running) if proposal.alone else self.workers - len(self._running)
+            for request in proposal.requests[:free]:
                 if max_trials is not None and len(self.history) >= max_trials:
                     break
                 self._launch(request)
             if not self._running:
                 return None
-            self._finish_next()
+            self._to_beat = self.strategy.to_beat(self.problem, self.history) if self.early else ""
+            while not self._advance():
+                pass
 
     def _launch(self, request: Request) -> None:
         outcome = self.world.train(request)
         number = len(self.history)
         facts: dict[str, Any] = {"slot": f"simulated:{len(self._running)}"}
         self.history.put(Trial(number, request, "running", facts, started=self.now))
-        heapq.heappush(self._running, (self.now + outcome.seconds, number, outcome))
+        self._schedule(number, outcome)
 
-    def _finish_next(self) -> None:
+    def _schedule(self, number: int, outcome: Outcome) -> None:
+        """Put a trial's next event in line: its end, or its next evaluation where that matters."""
+        trial = self.history[number]
+        seen, whole = len(trial.curve), outcome.curve
+        share = 1.0
+        if self.early is not None and seen < len(whole):
+            share = whole[seen].train_seconds / max(whole[-1].train_seconds, 1e-9)
+        due = trial.started + share * outcome.seconds
+        heapq.heappush(self._running, (due, number, outcome))
+
+    def _advance(self) -> bool:
+        """The next event; whether a trial ended with it."""
         self.now, number, outcome = heapq.heappop(self._running)
+        trial = self.history[number]
+        if self.early is None or len(trial.curve) == len(outcome.curve):
+            self._finish(trial, outcome)
+            return True
+        trial = replace(trial, curve=outcome.curve[: len(trial.curve) + 1])
+        self.history.put(trial)
+        objective = self.problem.objective
+        stopped = self.early.verdict(trial, self._to_beat, self.history, objective)
+        if stopped is None or len(trial.curve) == len(outcome.curve):
+            self._schedule(number, outcome)
+            return False
+        self.history.put(replace(trial, state="stopped", stopped=stopped, ended=self.now))
+        return True
+
+    def _finish(self, trial: Trial, outcome: Outcome) -> None:
         ended = replace(
-            self.history[number],
+            trial,
             state="failed" if outcome.failure else "finished",
             curve=outcome.curve,
             end=outcome.end,

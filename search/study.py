@@ -27,6 +27,7 @@ from search.history import (
     Purpose,
     Request,
     State,
+    Stopped,
     Trial,
 )
 from search.objective import Budget
@@ -37,6 +38,7 @@ from spec.records import End, Eval
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "stopped",
     TrialState.FAIL: "failed",
 }
 
@@ -54,6 +56,7 @@ class _Close:
     failure: Failure | None = None
     end: End | None = None
     ended: float | None = None
+    stopped: Stopped | None = None
 
 
 class Study:
@@ -207,6 +210,10 @@ class Study:
         """Record a trial as failed, with its reason."""
         self._close(number, TrialState.FAIL, _Close(failure, end, ended), None)
 
+    def stop(self, number: int, stopped: Stopped, end: End | None = None) -> None:
+        """Record a trial as ended early: pruned, as Optuna calls it."""
+        self._close(number, TrialState.PRUNED, _Close(end=end, stopped=stopped), None)
+
     def forgive(self, config_id: str | None = None) -> int:
         """Let failed trials, of one config or of all, run again where they are still wanted.
 
@@ -237,6 +244,8 @@ class Study:
         attributes: Data = {"ended": ended}
         if how.failure is not None:
             attributes["failure"] = asdict(how.failure)
+        if how.stopped is not None:
+            attributes["stopped"] = asdict(how.stopped)
         if how.end is not None:
             attributes["end"] = how.end.model_dump(exclude_none=True)
         for key, value in attributes.items():
@@ -248,6 +257,7 @@ class Study:
             failure=how.failure,
             end=how.end,
             ended=ended,
+            stopped=how.stopped,
         )
         self.history.put(trial)
 
@@ -300,6 +310,7 @@ class Study:
             failure=Failure(**told["failure"]) if "failure" in told else None,
             started=_unix(frozen.datetime_start),
             ended=told.get("ended"),
+            stopped=Stopped(**told["stopped"]) if "stopped" in told else None,
         )
 
 

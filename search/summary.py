@@ -15,8 +15,9 @@ from search.gains import scores
 from search.history import Description, History, Trial
 from search.ledger import Ledger, Spending
 from search.objective import Objective
-from search.results import counts, incumbent_of, latest_setting, metrics, rerun
+from search.results import counts, incumbent_of, latest_setting, metrics, rerun, study_times
 from search.study import Study
+from search.timed import time_lines
 from spec import yaml
 from spec.config import Data
 from spec.errors import InputError
@@ -84,16 +85,25 @@ def summary(folder: Path) -> Data:
     config_id, _ = incumbent_of(opened.baseline, history)
     own = latest_setting(trial for trial in history if trial.config_id == config_id)
     last = history.decisions[-1] if history.decisions else None
+    timed = objective.gain == "time_to_target"
     return {
         "study": opened.exploration.study,
         "trials": counts(history),
         "spent": Ledger.of(history).full(),
-        "rounds": len(history.accepted),
+        "rounds": history.round,
         "decisions": [decision.words for decision in history.decisions],
         "stop_reason": last.words if last is not None and last.kind == "stop" else None,
         "incumbent": {"config_id": config_id, **metrics(own, objective)},
+        **({"time_to_target": study_times_of(opened)} if timed else {}),
         "best": {name: _best(history, opened.exploration, key) for name, key in _KEYS.items()},
     }
+
+
+def study_times_of(opened: Opened) -> Data:
+    """What a time-to-target study is about: see ``search.results.study_times``."""
+    objective, asked = opened.exploration.objective, opened.exploration.model_extra or {}
+    told = asked.get("space") or {}, asked.get("trainer") or {}
+    return study_times(objective, *told, opened.baseline, opened.history)
 
 
 def summary_lines(told: Data) -> list[str]:
@@ -104,12 +114,11 @@ def summary_lines(told: Data) -> list[str]:
         + ", ".join(f"{count} {state}" for state, count in trials.items())
     ]
     lines += [f"  {words}" for words in told["decisions"]]
-    loss = (
-        "not measured"
-        if own["loss"] is None
-        else f"val_loss {own['loss']:.4f}, {size(own['params'])} parameters"
-    )
-    lines.append(f"incumbent {own['config_id']}: {loss}")
+    timed = "time_to_target" in told
+    lines += time_lines(told["time_to_target"]) if timed else []
+    loss = f"val_loss {own['loss']:.4f}, " if own["loss"] is not None and not timed else ""
+    found = f"{loss}{size(own['params'])} parameters" if own["loss"] is not None else "not measured"
+    lines.append(f"incumbent {own['config_id']}: {found}")
     for name, found in told["best"].items():
         if found is not None:
             lines.append(
@@ -123,7 +132,7 @@ def _best(history: History, asked: Asked, key: Callable[[Trial, Asked], float | 
     found = [
         (value, t)
         for t in history
-        if t.state == "finished" and (value := key(t, asked)) is not None
+        if t.state == "finished" and not t.probe and (value := key(t, asked)) is not None
     ]
     if not found:
         return None

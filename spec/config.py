@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from spec.errors import ConfigError, Problem, did_you_mean
 from spec.path import join
@@ -108,11 +108,36 @@ def refuse(value: Any, message: str, *loc: str | int) -> NoReturn:
 
 def explain(error: ValidationError, document: Document) -> ConfigError:
     """Turn pydantic's errors into problems with a place in the document."""
-    found = []
+    found: dict[tuple[str | int, ...], list[str]] = {}
     for detail in error.errors(include_url=False):
-        loc = detail["loc"]
-        found.append(Problem(join(loc), _message(detail), document.place(loc)))
-    return ConfigError(found)
+        found.setdefault(_written(detail, document.data), []).append(_message(detail))
+    return ConfigError(
+        [
+            Problem(join(loc), message, document.place(loc))
+            for loc, messages in found.items()
+            for message in _either(messages)
+        ]
+    )
+
+
+def _written(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
+    """An error's path without the names that pydantic gives to the members of a union."""
+    if detail["type"] in ("rule", "missing"):  # ours, or of a key that is not there
+        return detail["loc"]
+    kept: tuple[str | int, ...] = ()
+    for step in detail["loc"]:
+        inside = isinstance(step, int) and isinstance(data, list) and step < len(data)
+        if inside or (isinstance(data, Mapping) and step in data):
+            data, kept = data[step], (*kept, step)
+    return kept if data is detail["input"] else detail["loc"]
+
+
+def _either(messages: Sequence[str]) -> list[str]:
+    """What each member of a union asks of one value, as one sentence."""
+    asked = [message.partition(" should be ") for message in dict.fromkeys(messages)]
+    if len(asked) == 1 or len({value for value, _, _ in asked}) > 1 or not all(a[1] for a in asked):
+        return list(messages)
+    return [f"{asked[0][0]} should be {' or '.join(rule for _, _, rule in asked)}"]
 
 
 def _message(detail: Mapping[str, Any]) -> str:

@@ -29,7 +29,9 @@ class Problem:
     place: str = ""
 
     def __str__(self) -> str:
-        where = ": ".join(part for part in (self.place, self.path) if part)
+        named = self.place.endswith(f" {self.path}")  # a place may name the path itself
+        parts = (self.place, "" if named else self.path)
+        where = ": ".join(part for part in parts if part)
         return f"{where}: {self.message}" if where else self.message
 
 

@@ -76,11 +76,10 @@ def _show(record: Record) -> None:
                 f"{record.train_seconds:.1f} s",
                 flush=True,
             )
-        case End():
-            print(
-                f"{record.status}: best val {record.best_val_loss} at step {record.best_step}",
-                flush=True,
-            )
+        case End(best_val_loss=None):
+            print(f"{record.status}: nothing was evaluated", flush=True)
+        case End(best_val_loss=best):
+            print(f"{record.status}: best val {best:.4f} at step {record.best_step}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,6 @@ from analysis.style import (
     drawn,
     figure,
     lines,
-    loss,
     number,
     points,
     sentences,
@@ -20,7 +19,8 @@ from analysis.style import (
     thin,
     window,
 )
-from analysis.view import Group, Step, View, cost_axis, cost_of
+from analysis.view import QUALITIES, Group, Step, View, cost_axis, cost_of, fresh_words
+from search.results import raised_words
 
 Spot = tuple[Group, float, float]
 """A candidate with its cost and its quality."""
@@ -69,7 +69,7 @@ def steps_table(view: View) -> list[Block]:
     rows = [_step_row(view, step) for step in view.path[1:]]
     columns = (
         "step", "change", "gain when selected", "gain on fresh seeds", "p",
-        "loss on the fresh seeds", cost_axis(_cost(view)),
+        view.quality.fresh, cost_axis(_cost(view)),
     )  # fmt: skip
     caption = (
         "Accepted steps. The gain that selected a step is the largest of many and flatters it; "
@@ -170,13 +170,17 @@ def _path(view: View, path: list[tuple[Step, float, float]]) -> dict[str, Any]:
 
 
 def _caption(view: View, spots: int) -> str:
+    middle = "median" if view.quality is QUALITIES["time_to_target"] else "mean"
     missed = sum(view.value(group.trials) == math.inf for group in view.groups)
+    longer = raised_words(view.history)
     return sentences(
         f"{view.quality.name.capitalize()} ({view.quality.unit}) against the cost that "
         f"steps are paid with, {cost_axis(_cost(view))}. Lower and further left is better. "
-        f"Each point is one of {count(spots, 'measured candidate')}, mean over its seeds; the "
-        "numbered line is the path of accepted steps.",
+        f"Each point is one of {count(spots, 'measured candidate')}, {middle} over its seeds; the "
+        "numbered line is the path of accepted steps. Colours and shapes compare a candidate with "
+        "the incumbent of its own round.",
         f"{count(missed, 'config')} missed the target, so no point." if missed else "",
+        f"The budget was raised meanwhile: {longer}; compare within one budget." if longer else "",
         drawn(spots, "candidate"),
         "A double click shows points outside the frame.",
     )
@@ -187,13 +191,12 @@ def _step_row(view: View, step: Step) -> list[str]:
     told = view.recorded.get((step.decision.round, step.config_id), {})
     sure = step.confirmation
     p, change = sure.get("p"), (sure.get("cost") or told.get("cost") or {}).get("change")
-    both = sure.get("loss") is not None and sure.get("incumbent_loss") is not None
     return [
         str(step.number),
         step.name,
         gain_words(told.get("gain")),
         gain_words(sure.get("gain")) if sure else "not confirmed",
         "–" if p is None else f"{p:.2g}",
-        f"{loss(sure['incumbent_loss'])} → {loss(sure['loss'])}" if both else "–",
+        fresh_words(sure),
         signed(change),
     ]

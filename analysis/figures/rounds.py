@@ -7,8 +7,8 @@ from typing import Any
 
 from analysis.blocks import Block, Chart, Figure, Fold, Table, Text
 from analysis.figures.growth import gain_words
-from analysis.style import QUADRANTS, count, figure, lines, loss, percent, points, safe, sentences
-from analysis.view import Told, View, cost_of
+from analysis.style import QUADRANTS, count, figure, lines, percent, points, safe, sentences
+from analysis.view import Told, View, cost_of, fresh_words
 from search.costs import COSTS
 from search.history import Decision, Trial
 from search.moves import Edit
@@ -61,7 +61,7 @@ def gains_figure(
     )
 
 
-def attempts_table(candidates: Iterable[Told], attempts: Sequence[Told]) -> list[Block]:
+def attempts_table(candidates: Iterable[Told], attempts: Sequence[Told], fresh: str) -> list[Block]:
     """Selected and confirmed value side by side."""
     if not attempts:
         return []
@@ -75,16 +75,22 @@ def attempts_table(candidates: Iterable[Told], attempts: Sequence[Told]) -> list
             "–"
             if told.get("p") is None
             else f"{told['p']:.2g} (needs ≤ {told.get('alpha', 0):.2g})",
-            f"{loss(told.get('incumbent_loss'))} → {loss(told.get('loss'))}",
+            fresh_words(told),
             "confirmed" if told.get("confirmed") else "not confirmed",
         )
         for told in attempts
     ]
     columns = (
-        "candidate", "gain when selected", "gain on fresh seeds", "fresh seeds", "p",
-        "loss on the fresh seeds", "verdict",
+        "candidate", "gain when selected", "gain on fresh seeds", "fresh seeds", "p", fresh,
+        "verdict",
     )  # fmt: skip
-    return [Table(columns, rows, "Confirmation, on seeds that had no part in the choice.")]
+    ranks = [told["time"]["rank_p"] for told in attempts if "time" in told]
+    beside = ", ".join("–" if p is None else f"{p:.2g}" for p in ranks)
+    caption = sentences(
+        "Confirmation, on seeds that had no part in the choice.",
+        f"By ranks alone, where a miss is later than every hit, p = {beside}." if ranks else "",
+    )
+    return [Table(columns, rows, caption)]
 
 
 def _decided(view: View, decision: Decision, index: int) -> Fold:
@@ -98,7 +104,8 @@ def _decided(view: View, decision: Decision, index: int) -> Fold:
         detail.get("chosen"),
         float(detail.get("alpha", 0.05)),
     )
-    verb = "stop" if decision.kind == "stop" else f"accepted {detail.get('chosen', '')}"
+    accepted = f"accepted {detail.get('chosen', '')}"
+    verb = {"stop": "stop", "raise": "budget raised"}.get(decision.kind, accepted)
     return Fold(f"Round {decision.round}: {verb}", blocks)
 
 
@@ -158,7 +165,8 @@ def _measured(
     compared.sort(key=lambda told: -told["gain"]["mean"])
     shown = compared[:MOST_ROWS]
     shown += [told for told in compared[MOST_ROWS:] if told["key"] == chosen]
-    left = len(candidates) - len(compared)
+    waiting = sum("postponed" in told for told in candidates)
+    left = len(candidates) - len(compared) - waiting
     if not shown:
         words = f"{count(left, 'candidate')} without a comparison, see the failures below."
         return [Text(words if left else "No candidates were recorded.")]
@@ -166,10 +174,11 @@ def _measured(
         _how_to_read(view, alpha),
         f"The {len(shown)} best of {len(compared)}." if len(shown) < len(compared) else "",
         f"{count(left, 'candidate')} could not be compared: rejected or failed." if left else "",
+        f"{count(waiting, 'candidate')} not measured again, see below." if waiting else "",
         "★ marks the one that was taken." if chosen else "",
     )
     chart = Chart(name, caption, {"": gains_figure(view, shown, attempts, chosen)})
-    return [chart, *attempts_table(compared, attempts)]
+    return [chart, *attempts_table(compared, attempts, view.quality.fresh)]
 
 
 def _how_to_read(view: View, alpha: float) -> str:

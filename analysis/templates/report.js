@@ -154,7 +154,7 @@ function grid(host) {
   }
 
   const table = element("table", {}, element("thead", {}, element("tr", {}, ...copies, ...heads)), body);
-  host.append(element("div", { className: "tools" }, box, told), element("div", { className: "scroll" }, table), more);
+  host.append(element("div", { className: "tools" }, box, told), element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: host.id.slice(5) }, table), more);
   fill();
 }
 

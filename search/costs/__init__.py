@@ -44,11 +44,6 @@ class Cost:
             return known
         return self.measured(trial.curve, trial.end)
 
-    @property
-    def known_before_training(self) -> bool:
-        """Whether limits on it can be checked without training."""
-        return self.derived is not None
-
 
 def _train_seconds(curve: tuple[Eval, ...], end: End | None) -> float | None:
     return curve[-1].train_seconds if curve else None

@@ -9,7 +9,7 @@ from search.history import Decision, Description, History, Purpose, Request
 from search.moves import Rule, neighbours
 from search.objective import Budget, Objective, Seeds
 from spec import errors
-from spec.config import Data
+from spec.config import Data, Fault
 from spec.family import Component, Family
 
 
@@ -66,6 +66,8 @@ class Run:
     requests: tuple[Request, ...]
     expected: int = 0
     """Trials the strategy expects to ask for until its next decision, those running included."""
+    alone: bool = False
+    """Whether they run one after the other, with nothing beside them."""
 
 
 Proposal = Run | Decision
@@ -86,6 +88,26 @@ class Strategy(Component):
     def needs_space(self) -> bool:
         """Whether it follows the rules of a space; False when it brings its own combinations."""
         return True
+
+    def faults(self, budget: Budget, longest: Mapping[str, float]) -> Iterator[Fault]:
+        """What of an exploration it cannot do, with the place inside the exploration.
+
+        Args:
+            budget: The cap on one trial.
+            longest: What the baseline itself allows of entries of the budget, as far as known.
+        """
+        return iter(())
+
+    @property
+    def weighs_losers(self) -> bool:
+        """Whether a trial that is worse in quality may still be taken, so none may end early."""
+        return False
+
+    def to_beat(self, problem: Problem, history: History) -> str:
+        """Id of the config a trial has to beat to be of use: the incumbent's."""
+        accepted = history.accepted
+        last = accepted[-1].config_id if accepted else None
+        return last or problem.baseline.config_id
 
     def most_trials(self, problem: Problem, candidates: int) -> int:
         """An upper bound of the trials one decision takes with so many candidates."""

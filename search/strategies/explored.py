@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
-from search.gains import quality
+from search.gains import expected_quality
 from search.history import INTERRUPTED, Description, History, Trial
 from search.objective import Objective
 from search.strategies.base import Problem
@@ -87,13 +87,13 @@ _QUALITIES: WeakKeyDictionary[History, _Known] = WeakKeyDictionary()
 
 
 def _known_qualities(history: History, problem: Problem) -> Callable[[Trial], float | None]:
-    """``quality``, worked out once per trial while a history grows by thousands."""
+    """``expected_quality``, worked out once per trial while a history grows by thousands."""
     kept, objective = _QUALITIES.setdefault(history, {}), problem.objective
 
     def known(trial: Trial) -> float | None:
         before = kept.get(trial.number)
         if before is None or before[0] is not trial or before[1] is not objective:
-            before = kept[trial.number] = trial, objective, quality(trial, objective)
+            before = kept[trial.number] = trial, objective, expected_quality(trial, objective)
         return before[2]
 
     return known

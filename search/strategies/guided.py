@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.special import chdtri
 
 from search.costs import COSTS
-from search.history import Description
-from search.strategies.base import Problem, strategies
+from search.history import Description, History
+from search.strategies.base import Problem, Proposal, strategies
 from search.strategies.explored import Explored
 from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
-from search.strategies.model.forms import Array, Form
+from search.strategies.model.forms import Form
 from search.strategies.model.lattice import Lattice, Points
+from search.strategies.model.lessons import informative, lessons, reproducible
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
-from search.strategies.pareto import front, objectives
+from search.strategies.pareto import front
 from search.strategies.sampling import (
     Draw,
     Sampling,
@@ -31,16 +31,12 @@ from search.strategies.sampling import (
     lattice_of,
 )
 from spec.config import Data
+from spec.errors import InputError
 
-LEARNT = 400
-"""Most configs a model is fitted to: the best half and an even sample of the rest."""
 LOOKS = 40
 """Points of one climb that are described in search of one that can be trained."""
 AIMS = 3
 """Climbs for one draw: where estimates were too low, the next one aims lower."""
-RARE = 3.0
-"""Qualities this many times farther below the median than the best is above it count as that far:
-a model of good configs need not tell bad ones apart."""
 
 
 @strategies.variant("guided")
@@ -66,6 +62,26 @@ class Guided(Sampling):
     """One config in so many is the best by the mean, without chance."""
     caps: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, strict=False)
     """Pareto mode: caps on the objective's cost that draws take in turn; ends with the front."""
+
+    @property
+    def weighs_losers(self) -> bool:
+        """See ``Strategy.weighs_losers``: one may be the best under its cap."""
+        return self.caps is not None
+
+    def propose(self, problem: Problem, history: History) -> Proposal:
+        """See ``Strategy.propose``.
+
+        Raises:
+            InputError: For caps on a cost that has to be measured.
+        """
+        cost = problem.objective.cost
+        if self.caps is not None and cost not in _known(problem):
+            raise InputError(
+                f"strategy.caps: {cost} is not known before training, so no config can be drawn "
+                "under a cap on it; choose a cost that the trainer's describe tells, or leave "
+                "caps out"
+            )
+        return super().propose(problem, history)
 
     def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
         """See ``Sampling.draw``."""
@@ -93,11 +109,8 @@ class Guided(Sampling):
         return {"front": front(explored, (explored.problem.objective.cost,))}
 
     def _caps(self, problem: Problem, index: int) -> dict[str, float]:
-        limits = {
-            name: limit
-            for name, limit in problem.objective.limits.items()
-            if COSTS[name].known_before_training
-        }
+        known, asked = _known(problem), problem.objective.limits
+        limits = {name: limit for name, limit in asked.items() if name in known}
         if self.caps is None:
             return limits
         cost, cap = problem.objective.cost, self.caps[index // self.sober % len(self.caps)]
@@ -120,10 +133,10 @@ class Guide:
 
     def belief(self, explored: Explored) -> Surrogate | None:
         """What the trials so far teach; None before the second one."""
-        values = _values(explored)
+        values = lessons(explored)
         if len(values) < 2:
             return None
-        kept = _informative(values)
+        kept = informative(values)
         points = np.array([self.lattice.encode(explored.configs[name]) for name in kept])
         return Surrogate(self.features, points, np.array([values[name] for name in kept]))
 
@@ -137,9 +150,9 @@ class Guide:
         if belief is None:
             return {}
         left = belief.values - (means := belief.mean()(self.lattice.marks(belief.points)))
-        share = _reproducible(explored, float(left @ left) / len(left))
+        share = reproducible(explored, float(left @ left) / len(left))
         values = means + share * left
-        return dict(zip(_informative(_values(explored)), values.tolist(), strict=True))
+        return dict(zip(informative(lessons(explored)), values.tolist(), strict=True))
 
     def best(
         self,
@@ -183,77 +196,12 @@ class Guide:
 def guide_of(problem: Problem) -> Guide:
     """The guide of a problem: describes a sample of the space once."""
     lattice = lattice_of(problem)
+    tariff = Tariff(lattice, _known(problem), problem.seeds.first)
+    return Guide(problem, Features(lattice), tariff, Moves(lattice))
+
+
+def _known(problem: Problem) -> list[str]:
+    """The costs that are asked about and that describe tells, so that no training is needed."""
     names = {problem.objective.cost, *problem.objective.limits}
-    known = sorted(name for name in names if COSTS[name].known_before_training)
-    return Guide(
-        problem, Features(lattice), Tariff(lattice, known, problem.seeds.first), Moves(lattice)
-    )
-
-
-def _values(explored: Explored) -> dict[str, float]:
-    """Config id -> what the model explains; failures count as the worst that was measured.
-
-    Loss enters by its logarithm, in which gains of edits nearly add up; a time to target already
-    is one. What never reached the target counts as twice the longest time.
-    """
-    found = {name: _worth(explored, value) for name, value in explored.qualities.items()}
-    finite = [value for value in found.values() if math.isfinite(value)]
-    if not finite:
-        found = _losses(explored)  # nothing reached the target yet: the loss leads the way
-        finite = list(found.values())
-    if not finite:
-        return {}
-    missed = min(finite) - math.log(2.0)
-    found = {name: max(value, missed) for name, value in found.items()}
-    worst = min(found.values())
-    found |= {name: worst for name in explored.rows if name not in found}
-    return _tempered(dict(sorted(found.items())))
-
-
-def _worth(explored: Explored, value: float) -> float:
-    """A quality as the model sees it."""
-    timed = explored.problem.objective.gain == "time_to_target"
-    return value if timed else -math.log(max(-math.log(value), 1e-12))
-
-
-def _reproducible(explored: Explored, spread: float) -> float:
-    """The share of a variance between configs that is no noise, averaged over what noise may be.
-
-    The noise of one measurement is known from configs with several seeds, up to a chi-squared
-    factor; without any, all of the variance is taken for noise.
-    """
-    repeated = []
-    for row in explored.rows.values():
-        known = [value for trial in row.values() if (value := explored.quality(trial)) is not None]
-        if len(known) > 1 and all(map(math.isfinite, known)):
-            repeated.append([_worth(explored, value) for value in known])
-    freedom = sum(len(row) - 1 for row in repeated)
-    if not freedom or spread == 0.0:
-        return 0.0
-    squares = sum(float(np.var(row)) * len(row) for row in repeated)
-    noise = squares / chdtri(freedom, np.linspace(0.025, 0.975, 39))
-    return float(np.maximum(0.0, 1.0 - noise / spread).mean())
-
-
-def _losses(explored: Explored) -> dict[str, float]:
-    found = {}
-    for name in explored.qualities:
-        told = objectives(explored, name, ())
-        if told is not None:
-            found[name] = -math.log(max(told[0], 1e-12))
-    return found
-
-
-def _tempered(values: Mapping[str, float]) -> dict[str, float]:
-    ordered: Array = np.array(list(values.values()))
-    middle, best = float(np.median(ordered)), float(ordered.max())
-    floor = middle - RARE * (best - middle) if best > middle else -math.inf
-    return {name: max(value, floor) for name, value in values.items()}
-
-
-def _informative(values: Mapping[str, float]) -> Sequence[str]:
-    if len(values) <= LEARNT:
-        return list(values)
-    ranked = sorted(values, key=lambda name: (-values[name], name))
-    rest = ranked[LEARNT // 2 :]
-    return ranked[: LEARNT // 2] + rest[:: math.ceil(len(rest) / (LEARNT // 2))]
+    inventory = problem.baseline.inventory
+    return sorted(name for name in names if COSTS[name].known(inventory) is not None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from search.costs import COSTS
-from search.history import Description
+from search.history import Description, Trial
 from search.moves import Edit, neighbours
 from search.strategies.base import Problem, Rejected
 
@@ -54,4 +54,16 @@ def over_limit(problem: Problem, description: Description) -> str:
         value = COSTS[name].known(description.inventory)
         if value is not None and value > limit:
             return f"{name} {value:,.6g} is over the limit {limit:,.6g}"
+    return ""
+
+
+def over_measured_limit(problem: Problem, trials: Iterable[Trial]) -> str:
+    """Why a config that was trained breaks the limits; empty when it keeps them."""
+    finished = [trial for trial in trials if trial.state == "finished"]
+    for name, limit in problem.objective.limits.items():
+        for value in (COSTS[name].of(trial) for trial in finished):
+            if value is None:
+                return f"{name} was never told, so nobody knows whether it keeps the limit"
+            if value > limit:
+                return f"{name} {value:,.6g} is over the limit {limit:,.6g}"
     return ""

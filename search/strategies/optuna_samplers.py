@@ -159,6 +159,11 @@ class Pareto(_Sampled):
         return self.sampler
 
     @property
+    def weighs_losers(self) -> bool:
+        """See ``Strategy.weighs_losers``: what is worse in loss may be on the front."""
+        return True
+
+    @property
     def told(self) -> tuple[str, ...]:
         """See ``_Sampled``."""
         return self.costs

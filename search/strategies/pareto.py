@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from search.costs import COSTS
 from search.gains import scores
-from search.history import Trial
 from search.strategies.explored import Explored
 from spec.config import Data
 
@@ -30,7 +29,7 @@ def objectives(explored: Explored, name: str, costs: Sequence[str]) -> tuple[flo
     """Mean loss and costs of a config, all to be small; None when one of them is unknown."""
     trials = [trial for trial in explored.rows[name].values() if trial.state == "finished"]
     losses = [scores(trial, explored.problem.objective).val_loss for trial in trials]
-    columns = [losses, *([_cost(cost, trial) for trial in trials] for cost in costs)]
+    columns = [losses, *([COSTS[cost].of(trial) for trial in trials] for cost in costs)]
     found = []
     for column in columns:
         known = [value for value in column if value is not None]
@@ -38,14 +37,6 @@ def objectives(explored: Explored, name: str, costs: Sequence[str]) -> tuple[flo
             return None
         found.append(sum(known) / len(known))
     return tuple(found)
-
-
-def _cost(name: str, trial: Trial) -> float | None:
-    cost = COSTS[name]
-    if cost.derived is not None:
-        return float(cost.derived(trial.request.description.inventory))
-    assert cost.measured is not None
-    return cost.measured(trial.curve, trial.end)
 
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -10,14 +10,14 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from search.costs import COSTS
 from search.history import Decision, Description, History, Purpose, Request, Trial
 from search.moves import Edit
 from search.strategies.base import Problem, Proposal, Run, Strategy
 from search.strategies.explored import CONFIRM, Explored
 from search.strategies.model.lattice import Lattice
-from search.strategies.neighbourhood import Candidate, over_limit
+from search.strategies.neighbourhood import Candidate, over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
+from search.strategies.verdict import judge, reaches
 from spec.config import Data
 
 TRIES = 1000
@@ -55,6 +55,9 @@ class Sampling(Strategy):
 
     trials: Annotated[int, Field(ge=2)] | None = 100
     """Trials in all, those that confirm included; null: until the space is used up."""
+    worker_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Seconds trials may hold workers before the best are confirmed, summed over trials: 1800 are
+    15 minutes of two workers."""
     finalists: Annotated[int, Field(ge=1)] = 2
     """Configs that are confirmed: the winner and its runners-up."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
@@ -67,6 +70,13 @@ class Sampling(Strategy):
     def most_trials(self, problem: Problem, candidates: int) -> int:
         """See ``Strategy.most_trials``."""
         return self.trials or candidates * problem.seeds.screen + self.reserve(problem)
+
+    def to_beat(self, problem: Problem, history: History) -> str:
+        """The best config measured so far that keeps the limits: see ``Strategy.to_beat``."""
+        course = _Course(self, problem, history)
+        measured = Sampling.ranked(self, course.explored)
+        fine = (name for name in measured if course.keeps_limits(name))
+        return next(fine, problem.baseline.config_id)
 
     def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
         """The config to try as number ``index``; None when there is none left.
@@ -158,6 +168,9 @@ class _Course:
 
     def _left(self) -> int:
         """Trials that exploration may still ask for."""
+        held = sum(t.ended - t.started for t in self.explored.trials if t.ended is not None)
+        if self.options.worker_seconds is not None and held >= self.options.worker_seconds:
+            return 0
         if self.options.trials is None:
             return 10**9
         most = max(2, self.options.trials - self.options.reserve(self.problem))
@@ -200,7 +213,7 @@ class _Course:
 
     @property
     def _round(self) -> int:
-        return len(self.history.accepted)
+        return self.history.round
 
     @cached_property
     def incumbent(self) -> Description:
@@ -242,24 +255,20 @@ class _Course:
         best = []
         for config_id in self.options.ranked(self.explored):
             description, edit = self.explored.configs[config_id], self.explored.edits[config_id]
-            fine = not over_limit(self.problem, description) and not self._dear(config_id)
-            if config_id not in taken and edit is not None and fine:
+            fine = config_id not in taken and self.keeps_limits(config_id)
+            if edit is not None and fine:
                 best.append(Draw(description, Edit(**edit)))
             if len(best) == self.options.finalists:
                 break
         return best
 
-    def _dear(self, config_id: str) -> bool:
-        """Whether a cost that had to be measured turned out over its limit."""
-        for name, limit in self.problem.objective.limits.items():
-            measure = COSTS[name].measured
-            if measure is None:
-                continue
-            for trial in self.explored.rows.get(config_id, {}).values():
-                value = measure(trial.curve, trial.end)
-                if value is not None and value > limit:
-                    return True
-        return False
+    def keeps_limits(self, config_id: str) -> bool:
+        """Whether no cost is over its limit, known before training or measured."""
+        config = self.explored.configs[config_id]
+        trials = self.explored.rows.get(config_id, {}).values()
+        return not over_limit(self.problem, config) and not over_measured_limit(
+            self.problem, trials
+        )
 
     def _fresh(self) -> range:
         first = self.problem.seeds.first + 1000 * self._round + 500
@@ -276,8 +285,11 @@ class _Course:
         verdicts: list[Data] = []
         for drawn in finalists:
             assert drawn.edit is not None
-            result = bench.stand(Candidate(drawn.edit, drawn.description), seeds, noise)
-            verdicts.append(self._verdict(result, fresh=bool(found)))
+            candidate = Candidate(drawn.edit, drawn.description)
+            if found:
+                verdicts.append(self._confirmed(bench.confirming(candidate, seeds)))
+            else:
+                verdicts.append(self._unconfirmed(bench.stand(candidate, seeds, noise)))
         better = [verdict for verdict in verdicts if verdict["confirmed"]]
         if not better:
             return self._stop(f"nothing better was confirmed: {reason}", verdicts, [bench])
@@ -287,17 +299,22 @@ class _Course:
         verdicts.sort(key=lambda verdict: verdict is chosen)  # the last one is the one taken
         return self._accept(chosen, verdicts, bench)
 
-    def _verdict(self, result: Standing, fresh: bool) -> Data:
-        told = tell(result, self.problem.objective, 1.0 - self.options.alpha)
-        p = None if result.gain is None else result.gain.p_value()
+    def _confirmed(self, result: Standing) -> Data:
         share = self.options.alpha / self.options.finalists
-        if result.gain is None:
-            sure = False
-        elif p is None or not fresh:  # seeds.confirm is 0, or nothing was ever repeated
-            sure = result.gain.mean > 0
-        else:
-            sure = p <= share
-        return {**told, "confirmed": sure, "p": p, "alpha": share}
+        judged = judge(result, self.problem.objective, share)
+        return {
+            **tell(result, self.problem.objective, 1.0 - self.options.alpha),
+            "confirmed": judged.confirmed,
+            "test": judged.test,
+            "p": judged.p,
+            "alpha": share,
+        }
+
+    def _unconfirmed(self, result: Standing) -> Data:
+        """Of the trials that chose it: ``seeds.confirm`` is 0, so the mean decides."""
+        told = tell(result, self.problem.objective, 1.0 - self.options.alpha)
+        sure = result.gain is not None and result.gain.mean > 0
+        return {**told, "confirmed": sure, "test": "mean", "p": None, "alpha": None}
 
     def _accept(self, chosen: Data, verdicts: list[Data], bench: Bench) -> Decision:
         config_id = chosen["config_id"]
@@ -305,7 +322,9 @@ class _Course:
         own = bench.measured.get(self.incumbent.config_id, {})
         numbers = [own[seed].number for seed in chosen["seeds"] if seed in own]
         words = f"accepted {chosen['key']}: best of {len(self.explored.configs)} configs"
-        if chosen.get("avg_loss") is not None:
+        if timed := reaches(chosen, self.problem, "fresh seed" if chosen["alpha"] else "seed"):
+            words += f", {timed}"
+        elif chosen.get("avg_loss") is not None:
             words += f", val_loss {chosen['avg_loss']:.4f} on {len(chosen['seeds'])} seeds"
         if chosen["p"] is not None:
             words += f", p = {chosen['p']:.2g}"

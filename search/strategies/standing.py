@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,12 +16,14 @@ from search.gains import (
     compare,
     floored,
     log_quality,
+    missed_at_bounds,
     pooled_noise,
     scores,
 )
 from search.history import Description, Trial
 from search.objective import Objective
 from search.strategies.neighbourhood import Candidate
+from search.times import told_times
 from spec.config import Data
 
 Quadrant = Literal["better-cheaper", "better-dearer", "worse-cheaper", "worse-dearer"]
@@ -51,12 +53,16 @@ class Standing:
         trials: Its trials, by seed.
         gain: Difference of quality; None when no seed was measured on both sides.
         cost: Difference of cost; None when it could not be measured.
+        against: The incumbent's trials, by seed.
+        repeated: Whether anything was measured twice, were it to miss a target.
     """
 
     candidate: Candidate
     trials: Mapping[int, Trial]
     gain: Gain | None
     cost: CostChange | None
+    against: Mapping[int, Trial] = field(default_factory=dict)
+    repeated: bool = True
 
     @property
     def diverged(self) -> bool:
@@ -109,27 +115,48 @@ class Bench:
     earlier: Noise | None = None
 
     @cached_property
-    def _logs(self) -> dict[str, dict[int, float]]:
-        """Log-quality of everything measured, misses at one floor."""
+    def _raw(self) -> dict[str, dict[int, float]]:
+        """Log-quality of everything measured; a missed target is ``-inf``."""
         table: dict[str, dict[int, float]] = {}
         for config, row in self.measured.items():
             found = ((seed, log_quality(trial, self.objective)) for seed, trial in row.items())
             table[config] = {seed: value for seed, value in found if value is not None}
-        return floored(table)
+        return table
+
+    @cached_property
+    def _logs(self) -> dict[str, dict[int, float]]:
+        """The same with misses at one floor."""
+        return floored(self._raw)
+
+    @cached_property
+    def _bounds(self) -> dict[str, dict[int, float]]:
+        """The same with misses at the least time they would have taken."""
+        return missed_at_bounds(self._raw, self.measured, self.objective)
 
     def relative_noise(self) -> Noise | None:
         """Noise in proportion to quality, pooled over everything measured and known earlier.
 
         Probabilities vary in proportion to their size, so their logarithms, the losses, are pooled;
-        time-to-target is a logarithm already.
+        time-to-target is a logarithm already. Where targets were missed, it is the larger of two:
+        among the hits, which a cut-off makes look alike, and with each miss at its lower bound,
+        which knows of configs that hit early or not at all. None when no config hit twice.
         """
-        return combined((self.earlier, pooled_noise(self._logs)))
+        hits = combined((self.earlier, pooled_noise(self._raw)))  # leaves misses out
+        bounded = combined((self.earlier, pooled_noise(self._bounds)))
+        if hits is None or bounded is None:
+            return None
+        return max((hits, bounded), key=lambda noise: noise.deviation)
 
     def noise(self) -> Noise | None:
         """The same as noise of quality, at the incumbent's level."""
         noise = self.relative_noise()
+        return noise and noise.at(self.level, self.objective)
+
+    @property
+    def level(self) -> float:
+        """Mean quality of the incumbent; 1 while it is not measured."""
         own = self._qualities(self.incumbent.config_id).values()
-        return noise and noise.at(math.fsum(own) / len(own) if own else 1.0, self.objective)
+        return math.fsum(own) / len(own) if own else 1.0
 
     def stand(self, candidate: Candidate, seeds: Iterable[int], noise: Noise | None) -> Standing:
         """Where a candidate stands on some seeds."""
@@ -142,9 +169,25 @@ class Bench:
             for config_id in (candidate.description.config_id, self.incumbent.config_id)
         ]
         gain = compare(sides[0], sides[1], noise)
-        return Standing(
-            candidate, ours, gain, self._cost_change(candidate.description, ours, theirs)
-        )
+        change = self._cost_change(candidate.description, ours, theirs)
+        return Standing(candidate, ours, gain, change, theirs)
+
+    def confirming(self, candidate: Candidate, seeds: Iterable[int]) -> Standing:
+        """Where a candidate stands on fresh seeds: what ``search.strategies.verdict`` judges.
+
+        There a missing incumbent counts as the least time it would have taken.
+        """
+        noise, wanted = self.noise(), frozenset(seeds)
+        standing = self.stand(candidate, wanted, noise)
+        if self.objective.gain != "time_to_target":
+            return standing
+        assert candidate.description is not None
+        sides = [
+            {s: value for s, value in self._bounds.get(config_id, {}).items() if s in wanted}
+            for config_id in (candidate.description.config_id, self.incumbent.config_id)
+        ]
+        repeated = pooled_noise(self._bounds) is not None
+        return replace(standing, gain=compare(sides[0], sides[1], noise), repeated=repeated)
 
     def _on(self, config_id: str, seeds: frozenset[int]) -> dict[int, Trial]:
         row = self.measured.get(config_id, {})
@@ -224,9 +267,8 @@ def contenders(
 ) -> list[Standing]:
     """Those worth another seed: they may still win, and nobody has won yet.
 
-    Half the places go to cheaper ones by gain, half to dearer ones by gain per cost; places one
-    side does not need go to the other. Empty when one candidate is clear and no other can overtake
-    it.
+    Empty when one candidate is clear and no other can overtake it; see ``places`` for how they are
+    shared out.
     """
     alive = [
         standing
@@ -236,6 +278,15 @@ def contenders(
     ranked = best_first(alive, confidence, rate)
     if ranked and not any(_may_overtake(rival, ranked[0], confidence) for rival in alive):
         return []
+    return places(alive, width, confidence)
+
+
+def places(standings: Sequence[Standing], width: int, confidence: float) -> list[Standing]:
+    """The most promising of those with a gain, as many as there are places.
+
+    Half the places go to cheaper ones by gain, half to dearer ones by gain per cost; places one
+    side does not need go to the other.
+    """
 
     def promise(standing: Standing) -> tuple[bool, float, float, str]:
         assert standing.gain is not None
@@ -249,7 +300,8 @@ def contenders(
         )
 
     sides = [
-        sorted((s for s in alive if s.dearer is dearer), key=promise) for dearer in (False, True)
+        sorted((s for s in standings if s.dearer is dearer), key=promise)
+        for dearer in (False, True)
     ]
     half = width // 2
     cheap = sides[0][: max(width - half, width - len(sides[1]))]
@@ -283,6 +335,8 @@ def tell(standing: Standing, objective: Objective, confidence: float) -> Data:
     losses = [loss for trial in finished if (loss := scores(trial, objective).val_loss) is not None]
     if losses:
         told["avg_loss"] = math.fsum(losses) / len(losses)
+    if objective.gain == "time_to_target":
+        told["time"] = told_times(standing.trials, standing.against, objective)
     if gain is not None:
         told["gain"] = {"mean": gain.mean, "error": gain.error, "seeds": gain.seeds}
         if gain.error is not None:
@@ -296,6 +350,9 @@ def tell(standing: Standing, objective: Objective, confidence: float) -> Data:
         if gain is not None and cost.outside_noise > 0:
             told["efficiency"] = gain.mean / cost.outside_noise
             told["efficiency_low"] = gain.low(confidence) / cost.outside_noise
+    stopped = [str(trial.stopped) for trial in standing.trials.values() if trial.stopped]
+    if stopped:
+        told["stopped"] = stopped
     failures = [trial.failure for trial in standing.trials.values() if trial.failure is not None]
     if failures:
         told["failures"] = [

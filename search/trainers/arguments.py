@@ -111,9 +111,8 @@ class Args(Config):
         if isinstance(value, bool):
             return str(value) if self.booleans != "lower" else str(value).lower()
         if isinstance(value, list):
-            if self.lists == "brackets":
-                return f"[{','.join(map(self.text, value))}]"
-            return self._comma(value)
+            joint = ",".join(self._apart(value))
+            return f"[{joint}]" if self.lists == "brackets" else joint
         return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
     def _shape(self) -> list[str]:
@@ -137,15 +136,18 @@ class Args(Config):
             for part in self._shape()
         ]
 
-    def _comma(self, items: list[Any]) -> str:
+    def _apart(self, items: list[Any]) -> list[str]:
+        """Items as words that commas keep apart; in brackets, an item may be such a list again."""
         words = [self.text(item) for item in items]
-        spoilt = next((word for word in words if "," in word), None)
+        nested = [self.lists == "brackets" and isinstance(item, list) for item in items]
+        pairs = zip(words, nested, strict=True)
+        spoilt = next((word for word, inside in pairs if "," in word and not inside), None)
         if spoilt is not None:
             raise InputError(
                 f"{spoilt!r} holds a comma, so it cannot stand in a list joined by commas; "
-                "use lists: repeated, joined or brackets"
+                "use lists: repeated or joined"
             )
-        return ",".join(words)
+        return words
 
 
 def leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 from search.executors.base import Exit, Slot
 from search.history import Description, Request
-from search.objective import Budget, Seeds
+from search.objective import Budget, Objective, Seeds
 from search.strategies.base import Rejected
 from spec.config import Data, Fault
 from spec.errors import ConfigError, Problem
@@ -111,12 +111,23 @@ class Trainer(Component):
 
     preload: ClassVar[str | None] = None
     """Module a fork server may import once for all trials."""
+    settles: ClassVar[bool] = False
+    """Whether the start of the first trial settles something for all of a study."""
 
     def faults(
-        self, baseline: Data, space: Sequence[str], budget: Budget, seeds: Seeds
+        self,
+        baseline: Data,
+        space: Sequence[str],
+        budget: Budget,
+        seeds: Seeds,
+        objective: Objective,
     ) -> Iterator[Fault]:
         """What of an exploration this trainer cannot do, with the place inside the exploration."""
         return iter(())
+
+    def longest(self, baseline: Description) -> Mapping[str, float]:
+        """Entry of the budget -> what a config itself allows of it, where that is known."""
+        return {}
 
     def describer(self) -> Describer:
         """A fresh describer.
@@ -130,7 +141,7 @@ class Trainer(Component):
         """What trains ``folder/config.yaml`` into ``folder``."""
         raise NotImplementedError
 
-    def reader(self, request: Request, folder: Path) -> Records:
+    def reader(self, request: Request, folder: Path, slot: Slot) -> Records:
         """Reads the records of the trial in ``folder``, which was launched just now."""
         return MetricsFile(folder / "metrics.jsonl")
 

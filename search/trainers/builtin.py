@@ -23,6 +23,12 @@ class Builtin(Trainer):
     """Our own trainer."""
 
     preload = "trainer.preload"
+    settles = True
+
+    def longest(self, baseline: Description) -> Mapping[str, float]:
+        """See ``Trainer.longest``."""
+        steps = baseline.inventory["planned_steps"]
+        return {"max_steps": steps, "max_tokens": steps * baseline.inventory["tokens_per_step"]}
 
     def describer(self) -> Describer:
         """See ``Trainer.describer``."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.executors.base import Exit
+from search.executors.base import Exit, Slot
 from search.failures import read_tail
 from search.gains import best
 from search.history import Request
@@ -28,15 +28,22 @@ class ForeignRecords:
         streams: What is read.
         request: The trial.
         folder: The trial's folder; the records are written to its ``metrics.jsonl`` too.
+        slot: Where it runs.
         kept: The part of the budget that the script does not know and is kept from here.
     """
 
     def __init__(
-        self, streams: Sequence[Stream], request: Request, folder: Path, kept: Budget
+        self,
+        streams: Sequence[Stream],
+        request: Request,
+        folder: Path,
+        slot: Slot,
+        kept: Budget,
     ) -> None:
         self._merge = Merge(streams, time.time())
         self._request = request
         self._folder = folder
+        self._slot = slot
         self._kept = kept
         self._curve: list[Eval] = []
         self._built: Mapping[str, Any] | None = None
@@ -82,6 +89,8 @@ class ForeignRecords:
         start = Start(
             parameters=build.get("parameters"),
             inventory=build,
+            device=self._slot.device,
+            threads=self._slot.threads,
             seed=self._request.seed,
             clock="training" if self._merge.timed else "arrival",
         )

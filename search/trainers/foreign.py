@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from search.costs import COSTS
 from search.executors.base import Slot
-from search.history import Request
-from search.objective import Budget, Seeds
+from search.history import Description, Request
+from search.objective import Budget, Objective, Seeds
 from search.trainers import arguments
 from search.trainers.arguments import Args
 from search.trainers.base import Launch, Records, Trainer, trainers
@@ -26,6 +29,7 @@ from spec import yaml
 from spec.config import Config, Data, Fault, Seq
 from spec.errors import InputError
 from spec.path import Path as DottedPath
+from spec.records import End, Eval
 
 
 def _several(value: Any) -> Any:
@@ -99,11 +103,17 @@ class Foreign(Trainer):
     # -- before the search -------------------------------------------------------------------------
 
     def faults(
-        self, baseline: Data, space: Sequence[str], budget: Budget, seeds: Seeds
+        self,
+        baseline: Data,
+        space: Sequence[str],
+        budget: Budget,
+        seeds: Seeds,
+        objective: Objective,
     ) -> Iterator[Fault]:
         """See ``Trainer.faults``."""
         yield from self._budget_faults(budget)
         yield from self._seed_faults(seeds)
+        yield from self._limit_faults(objective.limits)
         if not any("val_loss" in reader.fields() for reader in self.metrics):
             yield ("trainer", "metrics"), None, "no reader tells val_loss; name a group or key so"
         try:
@@ -116,6 +126,17 @@ class Foreign(Trainer):
             if not arguments.reaches(self.command, path):
                 way = f"{{{path}}}, {{args}} or {{config}}"
                 yield ("space", path), None, f"does not reach the script; put {way} in the command"
+
+    def longest(self, baseline: Description) -> Mapping[str, float]:
+        """See ``Trainer.longest``."""
+        own = {
+            name: min(
+                (_least(baseline.config, key, math.inf) for key in self.budget.of(name)),
+                default=math.inf,
+            )
+            for name in Budget.model_fields
+        }
+        return {name: cap for name, cap in own.items() if cap < math.inf}
 
     def _budget_faults(self, budget: Budget) -> Iterator[Fault]:
         for name, value in budget.model_dump(exclude_none=True).items():
@@ -141,6 +162,18 @@ class Foreign(Trainer):
                     "script; name its key with trainer.seed, or set "
                     "seeds: {screen: 1, max: 1, confirm: 0}",
                 )
+
+    def _limit_faults(self, limits: Mapping[str, float]) -> Iterator[Fault]:
+        """Limits that nobody could check, because neither describe nor a reader tells the cost."""
+        told = dict.fromkeys({name for reader in self.metrics for name in reader.fields()}, 1)
+        curve = (Eval(step=1, train_seconds=1.0, val_loss=1.0),)
+        end = End.model_validate({"status": "completed", **told})
+        for name, limit in limits.items():
+            cost = COSTS[name]
+            measurable = cost.measured is not None and cost.measured(curve, end) is not None
+            if not (self.describe or measurable or cost.known(told) is not None):
+                way_out = "let a reader of trainer.metrics tell it, or a describe command"
+                yield ("objective", "limits", name), limit, f"nothing tells {name}; {way_out}"
 
     def _template_faults(self, config: Data) -> Iterator[Fault]:
         facts = arguments.FACTS
@@ -223,16 +256,19 @@ class Foreign(Trainer):
             yaml.dump({**known, "packages": packages}), encoding="utf-8"
         )
         stop_file = self._path(self.stop_file, request, folder) if self.stop_file else None
-        return Launch(argv, cwd, {**slot.env, **self.env}, stop_file, known)
+        env = {**slot.env, **self.env}
+        found = shutil.which(argv[0], path=env.get("PATH"))  # a shell may look elsewhere for it
+        return Launch(argv, cwd, env, stop_file, known, (found or argv[0], *argv[1:]))
 
-    def reader(self, request: Request, folder: Path) -> Records:
+    def reader(self, request: Request, folder: Path, slot: Slot) -> Records:
         """See ``Trainer.reader``."""
         streams = [
             Stream(reader, reader.open(self._path(reader.place() or "output.log", request, folder)))
             for reader in self.metrics
         ]
         taken = {name: None for name in Budget.model_fields if self.budget.of(name)}
-        return ForeignRecords(streams, request, folder, request.budget.model_copy(update=taken))
+        kept = request.budget.model_copy(update=taken)
+        return ForeignRecords(streams, request, folder, slot, kept)
 
     def _told(self, request: Request) -> Data:
         return self.overlaid(request.description.config, request.seed, request.budget)

@@ -56,6 +56,16 @@ def test_it_fits_the_screen(study, width, dark, files, tab, tmp_path):
     assert (tmp_path / "page.png").stat().st_size > 20_000
 
 
+def test_a_table_wider_than_the_screen_scrolls_by_itself_also_by_keyboard(files, tab):
+    tab.open(files["finished"], 390)
+    boxes = "[...document.querySelectorAll('.scroll')]"
+    wide = f"{boxes}.filter(box => box.scrollWidth > box.clientWidth)"
+    tab.wait(f"{wide}.length > 0")
+    assert tab.evaluate(f"{wide}.every(box => box.tabIndex === 0 && box.ariaLabel)")
+    shade = f"getComputedStyle({wide}[0]).backgroundAttachment"
+    assert tab.evaluate(shade) == "local, local, scroll, scroll"
+
+
 def test_figures_follow_the_theme(files, tab):
     text = "document.querySelector('#chart-growth .xtitle').style.fill"
     tab.open(files["finished"], dark=False)

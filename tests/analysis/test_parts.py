@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.blocks import Table
 from analysis.figures.front import Spot, undominated
+from analysis.figures.rounds import attempts_table
 from analysis.style import duration, number, safe, signed, thin, window
 from analysis.summary import differences
 
@@ -77,6 +79,22 @@ def test_differences_have_a_sign():
 def test_a_duration_is_in_its_natural_unit():
     told = [duration(seconds).replace("\u00a0", " ") for seconds in (4.2, 300, 7200, 864000)]
     assert told == ["4.2 s", "5 min", "2 h", "10 d"]
+
+
+def test_a_confirmation_of_times_shows_medians_and_misses_and_no_loss():
+    side = {"seconds": 8.25, "missed": False, "misses": 0, "seeds": 3}
+    late = {"seconds": 61.0, "missed": True, "misses": 2, "seeds": 3}
+    losses = {"incumbent_loss": 1.9, "loss": 1.8}
+    time = {"candidate": side, "incumbent": late, "rank_p": 0.05}
+    attempt = {"key": "a", "gain": None, "confirmed": True, **losses}
+    (table,) = attempts_table([], [{**attempt, "time": time}], "median seconds")
+    assert isinstance(table, Table)
+    assert isinstance(table.caption, str)
+    assert table.rows[0][5] == "over 61 s (2 of 3 missed) → 8.25 s"
+    assert "p = 0.05" in table.caption
+    (plain,) = attempts_table([], [attempt], "loss on the fresh seeds")
+    assert isinstance(plain, Table)
+    assert plain.rows[0][5] == "1.9000 → 1.8000"
 
 
 def test_differences_name_the_leaves():

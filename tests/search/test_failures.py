@@ -88,6 +88,16 @@ def test_the_message_is_a_sentence_with_the_telling_line():
     assert str(diagnose(exit_of(None, signal.SIGSEGV), "", None)) == "it crashed with SIGSEGV"
 
 
+@pytest.mark.parametrize("rank", ["", "[rank0]: "])
+def test_behind_torchrun_the_telling_line_is_the_scripts(rank):
+    own = f"{rank}AssertionError: for now i think we need CUDA for DDP"
+    last = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:"
+    assert diagnose(exit_of(1), f"x\n{own}\n{last}\n====\ntrain.py FAILED", None) == Failure(
+        "crashed", "it crashed with exit code 1", own
+    )
+    assert str(diagnose(exit_of(1), last, None)).endswith(last)
+
+
 def test_an_error_survived_long_ago_is_not_the_reason():
     tail = "RuntimeError: CUDA out of memory\n" + "step\n" * 100 + "ValueError: later"
     assert reason(exit_of(1), tail, None) == "crashed"

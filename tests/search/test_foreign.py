@@ -100,6 +100,44 @@ def test_the_rerun_command_works_when_pasted_with_its_variables(tmp_path):
     assert subprocess.check_output(["bash", "-c", seed["command"]]) == b"val 2.5\n"
 
 
+UGLY = "a b 'c' \"d\" $HOME `e` \\f ü→ *; -g=h #!\ti"
+
+
+def test_the_rerun_command_carries_every_word_through_a_bare_shell(tmp_path, monkeypatch):
+    folder = tmp_path / 'it\'s a "folder" & ü'
+    folder.mkdir()
+    (folder / "own").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    tell = "import json, os, sys; told = [sys.argv[1:], os.environ['WORD'], os.getcwd()]; "
+    tell += "print(json.dumps(told)); print('val 1')"
+    trainer = {
+        "command": ["own", "-S", "-c", tell, "--", "{word}", "{args}"],
+        "args": "--{key} {value}",
+        "metrics": {"regex": r"val (?P<val_loss>\S+)"},
+        "env": {"WORD": UGLY},
+        "seed": None,
+        "budget": {},
+        "cwd": folder.name,
+    }
+    baseline = {"width": -4, "rate": 1e-05, "word": UGLY, "list": [UGLY.replace(",", ""), "-x"]}
+    file = exploration(
+        tmp_path,
+        trainer,
+        baseline=baseline,
+        budget={},
+        space={"width": {"step": 1}},
+        seeds={"screen": 1, "max": 1, "confirm": 0},
+    )
+    run(file, tmp_path, "--max-trials", "1")
+    command = (tmp_path / "toy/trials/0000/rerun.sh").read_text()
+    results = yaml.read(tmp_path / "toy" / "results.yaml").data
+    assert results["iterations"][0]["seeds"][0]["command"] == command.rstrip("\n")
+    bare = ["env", "-i", "bash", "--noprofile", "--norc", "-c", command]
+    said = subprocess.check_output(bare, cwd="/", text=True, encoding="utf-8").splitlines()
+    words = ["--", UGLY, "--width", "-4", "--rate", "1e-05", "--list", f"{UGLY},-x"]
+    assert json.loads(said[0]) == [words, UGLY, str(folder)]
+
+
 @pytest.mark.parametrize(
     ("talk", "metrics"),
     [
@@ -116,6 +154,7 @@ def test_the_rerun_command_works_when_pasted_with_its_variables(tmp_path):
         ("colours", {"regex": PLAIN}),
         ("broken", {"regex": PLAIN}),
         ("flood", {"regex": PLAIN}),
+        ("halves", {"regex": PLAIN}),
         ("jsonl", {"jsonl": "log.jsonl", "keys": {"step": "iter", "val_loss": "eval.loss"}}),
         (
             "csv",
@@ -139,7 +178,10 @@ def test_every_way_of_talking_is_understood(tmp_path, talk, metrics):
     run(file, tmp_path, "--max-trials", "1")
     (trial,) = history(tmp_path)
     assert trial.state == "finished", trial.failure
-    assert trial.curve[-1].step == 3
+    assert [p.step for p in trial.curve] == ([3] if talk == "final" else [0, 1, 2, 3])
+    for point in trial.curve:  # the script's own formula
+        above = 1 / (1 + point.step) - 1 / 4
+        assert point.val_loss - trial.end.best_val_loss == pytest.approx(above, abs=2e-4)
     assert (trial.facts.get("clock") == "arrival") is ("train_seconds" not in str(metrics))
     if talk in ("timed", "csv"):
         assert trial.curve[-1].train_seconds == pytest.approx(6.0)
@@ -330,6 +372,20 @@ def test_a_script_that_changes_during_a_study_is_reported(tmp_path):
     assert "script changed with trial 1" in done.stdout.replace("\n", " ")
 
 
+def test_a_script_that_changes_while_it_is_searched_is_reported_and_the_study_goes_on(tmp_path):
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    code = (TOYS / "script.py").read_text() + "    open(__file__, 'a').write('#')\n"
+    (folder / "script.py").write_text(code)
+    done = run(exploration(tmp_path, {"cwd": "scripts"}), tmp_path, "--workers", "1")
+    said = done.stdout.replace("\n", " ")
+    sums = [trial.facts["environment"]["script"]["sha256"] for trial in history(tmp_path)]
+    assert len(set(sums)) == len(sums) > 2
+    for number in range(1, len(sums)):
+        assert f"script changed with trial {number}: script.py, {sums[number - 1]}" in said
+    assert "what was measured before and after may not be comparable" in said
+
+
 def test_environments_that_are_alike_are_not_reported(whole):
     assert changes(history(whole[0])) == []
     assert changes([Trial(0, None, "running"), Trial(1, None, "running")]) == []
@@ -342,21 +398,3 @@ def test_the_schema_shows_a_trainer_without_a_kind():
     trainer = Exploration.model_json_schema()["properties"]["trainer"]
     foreign = next(v for v in trainer["anyOf"] if "command" in v.get("properties", {}))
     assert foreign["required"] == ["command", "metrics"]
-
-
-EXAMPLES = sorted((ROOT / "explorations" / "foreign").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_every_ready_example_can_be_read(file):
-    load(file)
-
-
-def test_the_tutorial_runs_as_its_page_says(tmp_path):
-    page = (ROOT / "docs/07-foreign-trainers/README.md").read_text()
-    assert "python -m search.run explorations/foreign/tutorial.yaml" in page
-    for block in re.findall(r"```(?:python|yaml)\n(.*?)```", page, re.DOTALL):
-        known = [file.read_text() for file in (ROOT / "explorations/foreign").glob("tutorial.*")]
-        assert any(block.strip() in text for text in known), block
-    run(ROOT / "explorations/foreign/tutorial.yaml", tmp_path, "--max-trials", "3")
-    assert [t.state for t in open_study(tmp_path / "tutorial").history] == ["finished"] * 3

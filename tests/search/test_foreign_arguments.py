@@ -1,17 +1,23 @@
 """How a config reaches a script: every style and rule, and every value unchanged."""
 
+import argparse
+import itertools
 import json
+import re
 import subprocess
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.trainers.arguments import Args, check, expand, placeholders
+from search.trainers.arguments import Args, check, expand, leaves, placeholders
 from spec.errors import ConfigError, InputError
 from spec.yaml import Document
 from tests.search.foreign import TOYS, interpreter
 
+BOOLEAN_RULES = get_args(Args.model_fields["booleans"].annotation)
+LIST_RULES = get_args(Args.model_fields["lists"].annotation)
 STYLES = ("--{key} {value}", "--{key}={value}", "{key}={value}", "++{key}={value}")
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 HARD = st.sampled_from(["-1", "--x", "a b", "a=b", "'\"", "{rate}", "{{", "$HOME", "ü→", "", "*"])
@@ -91,9 +97,74 @@ def test_lists_are_written_by_their_rule(style, rule, words):
     assert Args(style=style, lists=rule).write({"x": [1, "a b"]}) == words  # behaviours 35
 
 
-def test_a_list_that_commas_would_spoil_is_refused_with_the_way_out():
+@pytest.mark.parametrize("lists", ["comma", "brackets"])
+def test_a_list_that_commas_would_spoil_is_refused_with_the_way_out(lists):
     with pytest.raises(InputError, match="use lists: repeated"):
-        Args().write({"x": ["a,b", "c"]})
+        Args(lists=lists).write({"x": ["a,b", "c"]})
+
+
+def test_lists_of_lists_stand_in_brackets_only():
+    assert Args(lists="brackets").write({"x": [[1, 2], [3]]}) == ["--x=[[1,2],[3]]"]
+    with pytest.raises(InputError, match="use lists: repeated"):
+        Args().write({"x": [[1, 2], [3]]})
+
+
+ITEMS = (TEXTS | NUMBERS).filter(lambda item: not re.search("^-|,", str(item)))
+LISTS = st.lists(ITEMS, min_size=1, max_size=3)
+LEAVES = TEXTS | NUMBERS | st.booleans() | st.none() | LISTS
+TREES = st.dictionaries(
+    st.sampled_from("abc"), LEAVES | st.dictionaries(st.sampled_from("xyz"), LEAVES), max_size=4
+)
+
+
+def argparse_of(config, booleans, lists):
+    """A parser as a script would have it, for the keys of a config."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    flags: Any = {"pair": argparse.BooleanOptionalAction, "flag": "store_true"}
+    many: Any = {"repeated": {"action": "append"}, "joined": {"nargs": "+"}}
+    for key, value in leaves(config):
+        how: Any = {}
+        if isinstance(value, bool):
+            how = {"action": flags[booleans]} if booleans in flags else {}
+        elif isinstance(value, list):
+            how = many.get(lists, {})
+        parser.add_argument(f"--{key}", **how)
+    return parser
+
+
+def as_read(value, booleans, lists):
+    """What argparse makes of a value."""
+    if isinstance(value, bool) and booleans in ("pair", "flag"):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower() if booleans == "lower" else str(value)
+    if isinstance(value, list):
+        words = [str(item) for item in value]
+        joint = ",".join(words)
+        return {"comma": joint, "brackets": f"[{joint}]"}.get(lists, words)
+    return str(value)
+
+
+def dashed(value):
+    """Whether argparse may take a value that stands alone for an option: only ``=`` helps."""
+    inside = dict(leaves({"x": value})).values()
+    return any(str(item).startswith("-") for item in inside)
+
+
+@given(config=TREES)
+@settings(max_examples=15)
+def test_any_config_is_what_argparse_reads_in_a_real_process(config):
+    written = []
+    for booleans, lists in itertools.product(BOOLEAN_RULES, LIST_RULES):
+        style = "--{key} {value}" if lists == "joined" else "--{key}={value}"
+        safe = {k: v for k, v in config.items() if lists != "joined" or not dashed(v)}
+        args = Args(style=style, booleans=booleans, lists=lists)
+        written.append((safe, booleans, lists, expand(("{args}",), {}, safe, args)))
+    arrived = iter(seen(*(word for *_, words in written for word in words)))
+    for safe, booleans, lists, words in written:
+        own = [next(arrived) for _ in words]
+        told = vars(argparse_of(safe, booleans, lists).parse_args(own))
+        assert told == {key: as_read(value, booleans, lists) for key, value in leaves(safe)}
 
 
 def test_nested_keys_are_dotted_or_flat_and_null_is_left_out():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.executors.base import Exit
+from search.executors.base import Exit, Slot
 from search.history import Description, Purpose, Request
 from search.objective import Budget
 from search.trainers.base import NothingRead
@@ -19,12 +19,12 @@ from search.trainers.merge import Stream
 from search.trainers.readers import readers, tensorboard
 from search.trainers.readers.base import FIELDS, number
 from search.trainers.readers.lines import Lines
-from spec import yaml
 from spec.errors import ConfigError, InputError
 from spec.records import Reader, RecordError
 
 DONE = Exit(0, 0, None, "exited", 1.0)
 CRASHED = Exit(0, 1, None, "exited", 1.0)
+SLOT = Slot("cuda:1", "cuda", 3, {}, packed=False)
 REQUEST = Request(Description({}, "x", {}), 5, Budget(), Purpose(0, "screen"))
 LOSS = r"step (?P<step>\d+).*loss (?P<val_loss>\S+)"
 
@@ -35,7 +35,7 @@ def opened(folder, *configs, kept=Budget()):  # noqa: B008  a frozen value
     for options in configs:
         config = readers.parse(options)
         streams.append(Stream(config, config.open(folder / (config.place() or "output.log"))))
-    return ForeignRecords(streams, REQUEST, folder, kept)
+    return ForeignRecords(streams, REQUEST, folder, SLOT, kept)
 
 
 def write(folder, text, name="output.log"):
@@ -374,52 +374,3 @@ def test_every_reader_is_told_by_a_key_and_knows_its_fields():
     assert {readers[kind].told_by for kind in readers} == set(readers)
     example = readers.parse({"regex": LOSS})
     assert example.fields() <= set(FIELDS)
-
-
-PRINTED = {
-    "nanogpt": (
-        "number of parameters: 0.01M\n"
-        "num decayed parameter tensors: 6, with 15,392 parameters\n"
-        "num non-decayed parameter tensors: 3, with 96 parameters\n"
-        "step 0: train loss 4.1731, val loss 4.1767\n"
-        "iter 0: loss 4.1662, time 29.70ms, mfu -100.00%\n"
-        "step 20: train loss 4.1774, val loss 4.1703\n",
-        [(0, 4.1767), (20, 4.1703)],
-        {"parameters": 15392, "step_ms": 29.7, "train_loss": 4.1774},
-    ),
-    "reallmasic": (
-        "step 0:, 15488, train loss 4.1855, train_stdev 0.0136, btc_val 9.94e-01, "
-        "btc_val_per_param 6.42e-05, val loss 4.1803, val_stdev 0.0022, batch_size 8, lr 0.0010\n"
-        "iter 10, 3.12 ms, 15488, loss 3.9086, epoch   0.00, tokens_trained 2.56e+03, mfu 0.00%\n"
-        "step 10:, 15488, train loss 3.8603, train_stdev 0.0129, btc_val 1.36e+00, "
-        "btc_val_per_param 8.76e-05, val loss 3.8698, val_stdev 0.0191, batch_size 8, lr 0.0010\n",
-        [(0, 4.1803), (10, 3.8698)],
-        {"parameters": 15488, "step_ms": 3.12, "train_loss": 3.8603},
-    ),
-    "nocap": (
-        "step:0/8 | val loss 10.950123\n"
-        "step:0/8 | loss 10.951000 | train_time:1.50s | step_avg:1500.00ms\n"
-        "step:1/8 | loss 10.400000 | train_time:2.00s | step_avg:1000.00ms\n"
-        "step:2/8 | val loss 9.500000\n"
-        "step:2/8 | loss 9.600000 | train_time:2.50s | step_avg:833.33ms\n"
-        "peak memory consumption: 100 MiB\n",
-        [(0, 10.950123), (2, 9.5)],
-        {"parameters": None, "step_ms": 1000.0, "train_loss": 10.4, "train_seconds": 2.0},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PRINTED)
-def test_the_ready_examples_understand_what_their_scripts_print(tmp_path, repository, name):
-    output, curve, told = PRINTED[name]
-    exploration = yaml.read(repository / "explorations" / "foreign" / f"{name}.yaml").data
-    metrics = exploration["trainer"]["metrics"]
-    trial = opened(tmp_path, *(metrics if isinstance(metrics, list) else [metrics]))
-    write(tmp_path, output)
-    best = "3.66, 20, 15488, 1.6e+00, 1.0e-04, 7.5, 4.2,"
-    (tmp_path / "checkpoints").mkdir()
-    write(tmp_path, best, "checkpoints/best_val_loss_and_iter.txt")
-    start, *points_, end = trial.finish(DONE)
-    assert points([start, *points_]) == curve
-    seen = {**points_[-1].model_dump(), **end.model_dump(), "parameters": start.parameters}
-    assert {key: seen[key] for key in told} == told

@@ -9,7 +9,7 @@ from search.loop import Loop, SearchFailed
 from search.session import begin, problem_of
 from search.study import Study
 from search.trainers import describe_baseline
-from tests.search.toy import exploration
+from tests.search.toy import Toy, exploration
 
 
 class Together(LocalExecutor):
@@ -56,3 +56,33 @@ def test_trials_that_end_together_are_all_recorded_before_the_search_fails(loop)
 
 def test_trials_that_end_together_change_no_decision(loop):
     assert "stopped after 2 accepted steps" in loop(Together).run()
+
+
+class Counting(LocalExecutor):
+    """Notes how many trials ran before each launch."""
+
+    beside: list[int] = []  # noqa: RUF012  # replaced, never changed
+
+    def launch(self, job, slot):
+        self.beside = [*self.beside, len(self.slots) - len(self.free())]
+        return super().launch(job, slot)
+
+
+@pytest.mark.parametrize("settles", [True, False])
+def test_the_first_trial_starts_alone_where_it_settles_something_for_all(
+    loop, monkeypatch, settles
+):
+    monkeypatch.setattr(Toy, "settles", settles)
+    asked = loop(Counting, baseline={"seconds": 0.3})
+    asked.max_trials = 3
+    begun = []
+    learn = asked._learn
+
+    def noted(*told):
+        begun.append(len(asked.executor.beside))
+        learn(*told)
+
+    monkeypatch.setattr(asked, "_learn", noted)
+    asked.run()
+    assert max(asked.executor.beside) == 1  # two at a time
+    assert begun[0] == (1 if settles else 2)  # launched by the time the first start was read

@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 from search.run import app
 from search.study import Study
 from search.summary import open_study
+from search.trainers import PipedDescriber
 from spec import yaml
 from spec.records import Reader
-from tests.search.toy import exploration
+from tests.search.toy import Toy, ToyConfig, exploration
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -95,6 +96,8 @@ def test_a_finished_study_is_left_alone(whole):
     before = measured(folder / "toy")
     again = run(folder / "toy.yaml", folder)
     assert "nothing left to do" in again.stdout
+    assert f"results    {folder / 'toy' / 'results.yaml'}" in again.stdout
+    assert f"-m search.show {folder / 'toy'} --config" in again.stdout
     assert measured(folder / "toy") == before
 
 
@@ -363,6 +366,28 @@ def test_another_baseline_or_other_data_are_not_mixed_into_a_study(tmp_path):
     done = run(exploration(tmp_path, baseline={"width": 6}), tmp_path, check=2)
     assert "another baseline" in done.stderr
     assert "--fresh" in done.stderr
+
+
+DESCRIBE = """
+import json, sys
+for line in sys.stdin:
+    config, data = json.loads(line)["config"], open(sys.argv[1]).read()
+    told = {"config": config, "id": str(config["width"]), "inventory": {"parameters": 1}}
+    print(json.dumps({**told, "data": {"fingerprint": data}}), flush=True)
+"""
+
+
+def test_other_data_are_noticed_also_when_the_study_knows_the_baseline(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    ask = (sys.executable, "-S", "-E", "-c", DESCRIBE, str(data))
+    monkeypatch.setattr(Toy, "describer", lambda self: PipedDescriber(ask))
+    full = ToyConfig().full()
+    for content in ("one", "one"):
+        data.write_text(content)
+        run(exploration(tmp_path, baseline=full), tmp_path, "--max-trials", "1")
+    data.write_text("two")
+    done = run(exploration(tmp_path, baseline=full), tmp_path, check=2)
+    assert "was measured on other data (fingerprint one, now two)" in done.stderr
 
 
 def trials_in(database):

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -37,6 +37,8 @@ class Block(Config):
 class Model(Config):
     blocks: Seq[Block] = (Block(),)
     lr: float = 1e-3
+    size: int | float = 1
+    sizes: Seq[int | Literal["auto"]] = ()
 
 
 def read(text):
@@ -94,6 +96,8 @@ def test_the_full_form_is_a_fixed_point(n_head, lr, norm):
         ("blocks: [{n_head: true}]", "n_head: True (bool) should be an integer"),
         ("blocks: [{n_head: 2.5}]", "n_head: 2.5 (float) should be an integer"),
         ("blocks: [3]", "blocks[0]: 3 (int) should be a mapping"),
+        ("size: x", "model.yaml:1:1: size: 'x' (str) should be an integer or a number"),
+        ("sizes: [1, x]", "sizes[1]: 'x' (str) should be an integer or 'auto'"),
         ("blocks: [{norm: {eps: 1}}]", "blocks[0].norm: a norm needs a kind"),
         ("blocks: [{norm: [rms]}]", "is no norm"),
     ],

@@ -67,8 +67,13 @@ def tell(talk: str, out: Path, step: int, loss: float) -> None:
         os.write(1, b"" if step else b"\n")
         os.write(1, b"\n" if 0 < step < 4 else b"")
     elif talk == "flood":
-        os.write(1, b"a line of very many\n" * 50_000)
+        os.write(1, b"a line of very many\n" * 250_000)
         print(f"step {step}: val loss {loss:.4f}", flush=True)
+    elif talk == "halves":
+        line = f"{'' if step == 0 else chr(10)}step {step}: val loss {loss:.4f}".encode()
+        for half in (line[:-3], line[-3:]):
+            os.write(1, half)
+            time.sleep(0.3 if step == 0 else 0.0)
     elif talk == "jsonl":
         append(out / "log.jsonl", json.dumps({"iter": step, "eval": {"loss": loss}}))
     elif talk == "csv":

@@ -98,6 +98,14 @@ def test_children_of_a_fork_server_train_the_same_on_any_number_of_threads(tmp_p
     assert weights_of(tmp_path / "1") == weights_of(tmp_path / "here")
 
 
+def test_the_last_line_tells_the_best_loss_to_four_digits(tmp_path, capsys):
+    write_config(tmp_path / "a", trial_config())
+    assert train.main(command(tmp_path / "a")[3:]) == 0
+    end = end_of(Reader(tmp_path / "a" / "metrics.jsonl").read())
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"completed: best val {end.best_val_loss:.4f} at step {end.best_step}"
+
+
 def test_a_folder_with_a_trial_is_not_overwritten(tmp_path, capsys):
     run_trial(tmp_path / "a")
     before = (tmp_path / "a" / "metrics.jsonl").read_bytes()

@@ -13,6 +13,7 @@ from search.history import Description
 from search.strategies.model.axes import Axis
 from search.strategies.model.forms import Array, Form, Table, pairs, squared
 from search.strategies.model.lattice import Lattice, Points
+from spec.errors import InputError
 
 SAMPLE = 240
 """Configs described once per study to learn what things cost; a fifth of a second to two."""
@@ -109,12 +110,15 @@ def price(name: str, description: Description) -> float:
     """A cost known before training.
 
     Raises:
-        KeyError: For a cost that has to be measured.
+        InputError: When ``describe``, which knew it of the baseline, does not tell it of a config.
     """
-    derived = COSTS[name].derived
-    if derived is None:
-        raise KeyError(name)
-    return float(derived(description.inventory))
+    value = COSTS[name].known(description.inventory)
+    if value is None:
+        raise InputError(
+            f"describe tells {name} of the baseline, but not of config {description.config_id}; "
+            "let it tell that of every config"
+        )
+    return float(value)
 
 
 def _sizes(axis: Axis, logarithmic: bool) -> list[tuple[Axis, Array]]:

@@ -1,0 +1,64 @@
+"""Greedy by measured steps: calibrate, screen, race, confirm, then accept one neighbour or stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from search.history import Decision, History
+from search.objective import Budget
+from search.strategies.base import Problem, Proposal, strategies
+from search.strategies.greedy import raising
+from search.strategies.greedy.ground import Ground
+from search.strategies.greedy.options import Options
+from search.strategies.greedy.round import Round
+from search.strategies.greedy.words import count
+from spec.config import Fault
+
+
+@strategies.variant("greedy")
+class Greedy(Options):
+    """Take the one-step neighbour that buys most quality for its cost, while one is significant.
+
+    Every candidate is compared with the incumbent on the same seeds, drawn anew each round. Which
+    candidate to confirm is chosen freely on these; whether it is accepted rests only on seeds that
+    played no part in the choice, by a one-sided t-test with the noise pooled over the study. The
+    round's error ``alpha`` is divided over everything tested there: half to the first attempt, half
+    of the rest to the next, and equally over the looks of one attempt, so the chance of a false
+    step in a round is at most ``alpha`` (Bonferroni).
+
+    Candidates that an earlier round measured wait until their optimistic bound is the best there is
+    (``search.strategies.greedy.lazy``); that decides what is trained, never what is accepted.
+    """
+
+    def propose(self, problem: Problem, history: History) -> Proposal:
+        """See ``Strategy.propose``."""
+        steps = len(history.accepted)
+        if self.max_rounds is not None and steps >= self.max_rounds:
+            words = f"stopped after {count(steps, 'accepted step')}, as asked (max_rounds)"
+            return Decision("stop", history.round, words)
+        budget = raising.current(problem.budget, self.raise_budget, history.decisions)
+        ground = Ground(self, replace(problem, budget=budget), history, problem.budget)
+        return Round(ground).propose()
+
+    @property
+    def weighs_losers(self) -> bool:
+        """See ``Strategy.weighs_losers``."""
+        return self.shrink
+
+    def faults(self, budget: Budget, longest: Mapping[str, float]) -> Iterator[Fault]:
+        """See ``Strategy.faults``."""
+        if self.raise_budget is not None:
+            yield from raising.faults(budget, self.raise_budget, longest)
+
+    def most_trials(self, problem: Problem, candidates: int) -> int:
+        """See ``Strategy.most_trials``."""
+        seeds = problem.seeds
+        widths = [max(2, self.race >> block) for block in range(seeds.max - seeds.screen)]
+        raced = sum(min(width, candidates) for width in widths)
+        looks = seeds.max // seeds.confirm * seeds.confirm if seeds.confirm else 0
+        confirmed = (min(self.attempts, candidates) + 1) * looks
+        return candidates * seeds.screen + raced + seeds.max + confirmed
+
+
+__all__ = ["Greedy"]

@@ -1,0 +1,105 @@
+"""What a round starts from: the incumbent, its neighbours, and what earlier rounds have learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from search.gains import Noise
+from search.history import Description, History, Purpose
+from search.objective import Budget
+from search.strategies.base import Problem
+from search.strategies.greedy.options import Options
+from search.strategies.neighbourhood import Candidate, neighbourhood
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """All that holds throughout a round.
+
+    Attributes:
+        options: Of the strategy.
+        problem: What is searched, with the budget of this round.
+        history: All that is known.
+        budget: The exploration's own budget, from which raises count.
+    """
+
+    options: Options
+    problem: Problem
+    history: History
+    budget: Budget
+
+    @property
+    def number(self) -> int:
+        """Of the round, from 0."""
+        return self.history.round
+
+    @property
+    def confidence(self) -> float:
+        """Of the one-sided bounds by which candidates are chosen."""
+        return 1.0 - self.options.alpha
+
+    @cached_property
+    def incumbent(self) -> Description:
+        """What candidates are compared with."""
+        accepted = self.history.accepted
+        if not accepted:
+            return self.problem.baseline
+        config = accepted[-1].config
+        assert config is not None
+        (description,) = self.problem.describe([config])
+        assert isinstance(description, Description)
+        return description
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """The incumbent's neighbours, those that are out with the reason."""
+        taken = {self.problem.baseline.config_id: "it is the baseline"}
+        taken |= {
+            step.config_id: f"it was accepted in round {step.round}"
+            for step in self.history.accepted
+            if step.config_id is not None
+        }
+        return neighbourhood(self.problem, self.incumbent, taken)
+
+    @cached_property
+    def runnable(self) -> list[Candidate]:
+        """Those that may be trained."""
+        return [candidate for candidate in self.candidates if not candidate.rejected]
+
+    @cached_property
+    def setting(self) -> str:
+        """Budget, clock and objective: what noise, gains and exchange rates are known for."""
+        objective = self.problem.objective
+        asked = f"{objective.gain} {objective.target} {objective.crossing} {objective.cost}"
+        request = self.problem.request(self.incumbent, 0, Purpose(self.number, ""))
+        return f"{request.setting} {asked}"
+
+    @cached_property
+    def last_rate(self) -> float | None:
+        """What the last dearer step paid per unit of cost, in score."""
+        same = (s.detail for s in self.history.accepted if s.detail.get("setting") == self.setting)
+        paid = [detail["rate"] for detail in same if detail.get("rate") is not None]
+        return paid[-1] if paid else None
+
+    @property
+    def rate(self) -> float | None:
+        """The exchange rate for worse but cheaper steps; None when they are not taken."""
+        return self.last_rate if self.options.shrink else None
+
+    @cached_property
+    def earlier_noise(self) -> Noise | None:
+        """Relative noise as the last accepted step knew it, if it was measured as trials are now.
+
+        It holds all earlier rounds: each has seeds of its own, so their estimates simply add up.
+        """
+        last = self.history.accepted[-1].detail if self.history.accepted else {}
+        if not last.get("noise") or last.get("setting") != self.setting:
+            return None
+        return Noise(**last["noise"])
+
+    @cached_property
+    def looks(self) -> range:
+        """Numbers of fresh seeds at which a confirmation is looked at."""
+        seeds = self.problem.seeds
+        return range(seeds.confirm, seeds.max + 1, seeds.confirm) if seeds.confirm else range(0)

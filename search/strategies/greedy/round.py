@@ -1,0 +1,213 @@
+"""The phases of a round: who is trained, raced and confirmed, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from search.history import Decision
+from search.strategies.base import Proposal, Run
+from search.strategies.greedy.decisions import Outcome
+from search.strategies.greedy.ground import Ground
+from search.strategies.greedy.lazy import (
+    Postponed,
+    due,
+    earlier_gains,
+    most_promising,
+    postponable,
+)
+from search.strategies.greedy.trials import Trials
+from search.strategies.neighbourhood import Candidate, over_measured_limit
+from search.strategies.standing import Standing, best_first, contenders, tell
+from search.strategies.verdict import Verdict, judge
+from spec.config import Data
+
+_CALIBRATE = 3
+"""Seeds of the incumbent in every round, where the exploration allows that many."""
+
+
+@dataclass
+class Round:
+    """One round, gone through from its start at every call.
+
+    Attributes:
+        ground: What it starts from.
+        trained: Neighbours that are measured in this round.
+        waiting: Those that an earlier round measured and that cannot be the best now.
+        standings: Where the trained ones stand, by the key of the edit.
+        attempts: What fresh seeds said of those that were tried on them.
+    """
+
+    ground: Ground
+    trained: list[Candidate] = field(default_factory=list)
+    waiting: list[Postponed] = field(default_factory=list)
+    standings: dict[str, Standing] = field(default_factory=dict)
+    attempts: list[Data] = field(default_factory=list)
+
+    def propose(self) -> Proposal:
+        """What to do next; see ``Strategy.propose``."""
+        self._divide()
+        while True:
+            missing = self._screen() or self._race()
+            if missing is not None:
+                return missing
+            confirmed = self._confirm()
+            if isinstance(confirmed, Run | Decision):
+                return confirmed
+            if not confirmed:
+                return self._outcome().without_step()
+            self._train(confirmed)
+
+    @cached_property
+    def trials(self) -> Trials:
+        ground = self.ground
+        return Trials(
+            ground.problem, ground.history, ground.number, ground.incumbent, ground.earlier_noise
+        )
+
+    # -- who is trained ----------------------------------------------------------------------------
+
+    def _divide(self) -> None:
+        """Train what no earlier round measured, and the most promising of the others."""
+        ground, options = self.ground, self.ground.options
+        known = earlier_gains(ground.history.accepted, ground.setting, options.recheck)
+        self.waiting = postponable(ground.runnable, known, self.trials.selecting())
+        self._train(most_promising(self.waiting, options.race, ground.confidence, ground.rate))
+
+    def _train(self, joining: Iterable[Postponed]) -> None:
+        """Let some that wait join those that are trained."""
+        keys = {postponed.candidate.edit.key for postponed in joining}
+        self.waiting = [p for p in self.waiting if p.candidate.edit.key not in keys]
+        still = {postponed.candidate.edit.key for postponed in self.waiting}
+        self.trained = [c for c in self.ground.runnable if c.edit.key not in still]
+
+    # -- phases ------------------------------------------------------------------------------------
+
+    def _screen(self) -> Run | None:
+        """The incumbent on some seeds, every neighbour that is trained on the first of them."""
+        seeds, trials = self.ground.problem.seeds, self.trials
+        calibrate = max(seeds.screen, min(_CALIBRATE, seeds.max))
+        own = [trials.request(None, s, "calibrate") for s in trials.selection_seeds(calibrate)]
+        shared = trials.selection_seeds(seeds.screen)
+        return trials.collect(
+            own + [trials.request(c, seed, "screen") for c in self.trained for seed in shared]
+        )
+
+    def _race(self) -> Run | None:
+        """More seeds for those that may still win, in blocks; then every standing is known."""
+        ground, seeds, trials = self.ground, self.ground.problem.seeds, self.trials
+        tried = {attempt["key"] for attempt in self.attempts}
+        running = self._stand(c for c in self.trained if c.edit.key not in tried)
+        width = ground.options.race
+        for count in range(seeds.screen + 1, seeds.max + 1):
+            running = contenders(running, width, ground.confidence, ground.rate)
+            if not running or trials.selecting().noise() is None:
+                break
+            seed = trials.selection_seeds(count)[-1]
+            sides = [None, *(standing.candidate for standing in running)]
+            missing = trials.collect(trials.request(side, seed, "race") for side in sides)
+            if missing is not None:
+                return missing
+            running = self._stand(standing.candidate for standing in running)
+            width = max(2, width // 2)
+        return None
+
+    def _confirm(self) -> Proposal | list[Postponed]:
+        """Test the best on seeds that played no part in choosing it.
+
+        Returns:
+            Trials to run, the step to accept, or who else has to be trained first: nobody, when
+            there is nothing left to try.
+        """
+        ground, options = self.ground, self.ground.options
+        for standing in self._ranked()[: options.attempts]:
+            if late := due(self.waiting, standing, ground.confidence, ground.rate):
+                return late
+            verdict = self._attempt(standing, options.alpha / 2 ** (len(self.attempts) + 1))
+            if isinstance(verdict, Run):
+                return verdict
+            self.attempts.append(verdict)
+            if verdict["confirmed"]:
+                return self._outcome().accept(standing)
+        return due(self.waiting, None, ground.confidence, ground.rate)
+
+    def _attempt(self, standing: Standing, alpha: float) -> Run | Data:
+        """One candidate on fresh seeds, looked at block by block; the looks share ``alpha``."""
+        ground, trials, candidate = self.ground, self.trials, standing.candidate
+        if not ground.looks:
+            return {"key": candidate.edit.key, "confirmed": True, "seeds": [], "p": None}
+        margin, level = standing.margin(ground.rate), alpha / len(ground.looks)
+        told: Data = {}
+        for count in ground.looks:
+            fresh, sides = trials.fresh_seeds(count), (candidate, None)
+            asked = [trials.request(side, seed, "confirm") for seed in fresh for side in sides]
+            missing = trials.collect(asked)
+            if missing is not None:
+                return missing
+            result = trials.whole().confirming(candidate, fresh)
+            verdict = judge(result, ground.problem.objective, level, margin)
+            told = self._told(result, verdict, level)
+            gain, over = result.gain, verdict.confirmed or verdict.hopeless
+            if over or gain is None or gain.high(ground.confidence) <= margin:
+                break
+        return told
+
+    # -- standings ---------------------------------------------------------------------------------
+
+    def _stand(self, candidates: Iterable[Candidate]) -> list[Standing]:
+        """Where candidates stand on all that chooses; kept as their last word so far."""
+        bench = self.trials.selecting()
+        noise = bench.noise()
+        seeds = self.trials.selection_seeds(self.ground.problem.seeds.max)
+        found = [bench.stand(candidate, seeds, noise) for candidate in candidates]
+        self.standings |= {standing.candidate.edit.key: standing for standing in found}
+        return found
+
+    def _ranked(self) -> list[Standing]:
+        """Those clear of their margin that were not tried yet, in the order they deserve.
+
+        First those that are clear of it also when as many are looked at as there are (Bonferroni):
+        else the luckiest of many small ones would use up the attempts before a large one's turn.
+        """
+        tried = {attempt["key"] for attempt in self.attempts}
+        fine = [s for s in self._judged() if not s.candidate.rejected]
+        confidence, rate = self.ground.confidence, self.ground.rate
+        strict = 1.0 - self.ground.options.alpha / max(len(fine), 1)
+        ranked = [*best_first(fine, strict, rate), *best_first(fine, confidence, rate)]
+        by_key = {standing.candidate.edit.key: standing for standing in ranked}
+        return [standing for key, standing in by_key.items() if key not in tried]
+
+    def _judged(self) -> list[Standing]:
+        """All standings, those ruled out with the reason."""
+        return [
+            replace(standing, candidate=replace(standing.candidate, rejected=reason))
+            if (reason := self._ruled_out(standing))
+            else standing
+            for standing in self.standings.values()
+        ]
+
+    def _ruled_out(self, standing: Standing) -> str:
+        """Why its trials rule a candidate out, whatever it gains; empty when they do not."""
+        if reason := over_measured_limit(self.ground.problem, standing.trials.values()):
+            return reason
+        if standing.diverged:
+            return "it diverged on one of its seeds"
+        early = [trial.stopped for trial in standing.trials.values() if trial.stopped]
+        return f"it was ended early: {early[0]}" if early else ""
+
+    def _told(self, result: Standing, verdict: Verdict, alpha: float) -> Data:
+        """What fresh seeds said, as plain data."""
+        seeds, candidate = result.trials, result.candidate.description
+        return {
+            **tell(result, self.ground.problem.objective, self.ground.confidence),
+            "confirmed": verdict.confirmed,
+            "test": verdict.test,
+            "p": verdict.p,
+            "alpha": alpha,
+            "incumbent_loss": self.trials.loss(self.ground.incumbent, seeds),
+            "loss": self.trials.loss(candidate, seeds),
+        }
+
+    def _outcome(self) -> Outcome:
+        return Outcome(self.ground, self.trials, self._judged(), self.waiting, self.attempts)

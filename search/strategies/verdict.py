@@ -1,0 +1,93 @@
+"""The verdict on fresh seeds: whether a candidate is better than the incumbent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from search.objective import Objective
+from search.strategies.base import Problem
+from search.strategies.standing import Standing
+from search.times import clock_words, crossings, median_words, ordered, rank_p
+
+Test = Literal["t-test", "rank test", "mean"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What fresh seeds say of a candidate.
+
+    Attributes:
+        confirmed: It is better, at the level asked for.
+        p: Of the test that decided; None when there was nothing to test against.
+        test: What decided.
+        hopeless: More seeds cannot confirm it.
+    """
+
+    confirmed: bool
+    p: float | None
+    test: Test
+    hopeless: bool = False
+
+
+def judge(standing: Standing, objective: Objective, alpha: float, margin: float = 0.0) -> Verdict:
+    """Judge a candidate by ``Bench.confirming``.
+
+    The test is a one-sided t-test on paired seeds, of quality or of ln(seconds to target), with the
+    noise pooled over the study. Missed targets keep it at its level, or below:
+
+    - A candidate that misses or fails on any fresh seed is not confirmed.
+    - A missing incumbent counts as the time at which its curve ended. It would have needed longer,
+      so its loss to the candidate is understated. (Were both cut off so, a candidate that is no
+      better would win by chance as often as it loses; demanding hits of it only takes wins away.)
+    - The noise is the larger of that among hits and that with misses at their bounds
+      (``Bench.relative_noise``). By hits alone, a config that is quick on most seeds and stuck on
+      the others looks free of noise, and one that was merely luckier is taken for better: in
+      simulation up to one time in four. PAR2 has no part in it.
+
+    When targets were missed on so many seeds that no config hit twice, there is no noise to test
+    with, and the exact rank test decides, a miss behind every hit. When nothing was measured twice,
+    nothing can be tested, and the mean decides.
+    """
+    gain = standing.gain
+    seconds = [ordered(crossings(side.values(), objective)) for side in
+               (standing.trials, standing.against)]  # fmt: skip
+    missed = objective.gain == "time_to_target" and math.inf in seconds[0].values()
+    failed = any(trial.state != "finished" for trial in standing.trials.values())
+    if gain is None or missed or failed:
+        p = None if gain is None else gain.p_value(margin)
+        return Verdict(False, p, "t-test", hopeless=missed or failed)
+    if (p := gain.p_value(margin)) is not None:
+        return Verdict(p <= alpha, p, "t-test")
+    if standing.repeated and objective.gain == "time_to_target":
+        allowed = {seed: time * math.exp(margin) for seed, time in seconds[0].items()}
+        p = rank_p(allowed, seconds[1])
+        return Verdict(p is not None and p <= alpha, p, "rank test")
+    return Verdict(gain.mean > margin, None, "mean")
+
+
+def reaches(told: Mapping[str, Any], problem: Problem, seeds: str = "fresh seed") -> str:
+    """What a confirmation says of the time to the target, as a sentence; empty for no times.
+
+    Args:
+        told: A standing or a verdict, as plain data.
+        problem: Its target, and the clock that was read.
+        seeds: What sort of seeds it rests on, one of them.
+    """
+    time = told.get("time")
+    if not time or time["candidate"] is None or time["incumbent"] is None:
+        return ""
+    ours, theirs = time["candidate"], time["incumbent"]
+    count = ours["seeds"]
+    misses = [
+        f"{who} missed {side['misses']}"
+        for who, side in (("the candidate", ours), ("the incumbent", theirs))
+        if side["misses"]
+    ]
+    basis = ", ".join([f"median of {count} {seeds}{'' if count == 1 else 's'}", *misses])
+    return (
+        f"reaches {problem.objective.target:g} in {median_words(ours)} instead of "
+        f"{median_words(theirs)} ({basis}; {clock_words(problem.clock)})"
+    )

@@ -1,0 +1,111 @@
+"""Refused input: said once at its place, with the way out, and nothing is left behind."""
+
+import re
+from typing import Any
+
+import pytest
+
+from search.session import kept_aside
+from search.summary import open_study
+from spec.errors import InputError
+from tests.search.test_run import run
+from tests.search.toy import exploration
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "a limit no candidate meets": {"objective": {"limits": {"parameters": 10}}},
+    "a path that leads nowhere": {"space": {"widht": {"step": 1}}},
+    "a baseline the trainer refuses": {"baseline": {"width": 7}},
+    "a device that is not there": {"executor": {"kind": "local", "device": "cuda"}},
+    "a grid too large to walk": {
+        "space": {"width": {"step": 1}, "rate": {"step": 1e-6, "min": 0, "max": 8}},
+        "strategy": {"kind": "grid", "trials": None},
+    },
+}
+
+
+def files(folder):
+    return sorted(str(item.relative_to(folder)) for item in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+def test_a_refused_run_leaves_nothing_new(tmp_path, refused):
+    file = exploration(tmp_path, **REFUSED[refused])
+    run(file, tmp_path / "new" / "studies", check=2)
+    assert files(tmp_path) == ["toy.yaml"]
+
+
+def test_a_refused_run_leaves_the_neighbours_of_its_folder_alone(tmp_path):
+    (tmp_path / "studies" / "other").mkdir(parents=True)
+    run(exploration(tmp_path, baseline={"width": 7}), tmp_path / "studies", check=2)
+    assert files(tmp_path / "studies") == ["other"]
+
+
+def test_a_refused_fresh_start_brings_the_old_study_back(tmp_path):
+    run(exploration(tmp_path), tmp_path, "--max-trials", "1")
+    before = files(tmp_path / "toy")
+    run(exploration(tmp_path, baseline={"width": 7}), tmp_path, "--fresh", check=2)
+    assert files(tmp_path / "toy") == before
+    assert not (tmp_path / "toy.1").exists()
+    assert len(open_study(tmp_path / "toy").history) == 1
+
+
+def test_a_fresh_start_that_has_trained_keeps_what_it_has(tmp_path):
+    (tmp_path / "toy" / "trials").mkdir(parents=True)
+    new = tmp_path / "toy" / "trials" / "0000"
+
+    def fresh():
+        with kept_aside(tmp_path / "toy"):
+            new.mkdir(parents=True)
+            raise InputError("later")
+
+    with pytest.raises(InputError, match="later"):
+        fresh()
+    assert new.exists()
+    assert (tmp_path / "toy.1" / "trials").exists()
+
+
+def test_every_path_that_leads_nowhere_is_told_at_its_line(tmp_path):
+    space = {"width": {"step": 2}, "widht": {"step": 2}, "layers[*].head": {"step": 1}}
+    file = exploration(tmp_path, space=space)
+    lines = file.read_text().splitlines()
+    first, second = (1 + lines.index(f"  {key}:") for key in ("widht", "'layers[*].head'"))
+    for told in (run(file, tmp_path, check=2), run(file, tmp_path, "--dry-run", check=2)):
+        assert f"toy.yaml:{first}:3: space: widht: no key 'widht'" in told.stderr
+        assert "did you mean 'width'" in told.stderr
+        assert f"toy.yaml:{second}:3: space: layers[*].head: no key 'head'" in told.stderr
+
+
+def test_an_impossible_limit_says_that_the_baseline_is_over_it_too(tmp_path):
+    file = exploration(tmp_path, objective={"limits": {"parameters": 10}})
+    said = run(file, tmp_path, check=2).stderr
+    assert "and the baseline itself is out: parameters 1,400 is over the limit 10" in said
+    narrow = exploration(tmp_path, space={"width": {"choices": [7, 14]}})
+    said = run(narrow, tmp_path, check=2).stderr
+    assert "no neighbour of the baseline can be trained; widen" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("seeds.max=five", "--set seeds.max: 'five' (str) should be an integer"),
+        ("executor.workers=lots", "--set executor.workers: 'lots' (str) should be 'auto' or an"),
+        ("space.width.min=x", "--set space.width.min: 'x' (str) should be an integer or a number"),
+        ("space.width={stp: 1}", "--set space.width: keys stp: no such rule; did you mean 'step'"),
+        ("space.layers.max=[1", "--set space.layers.max: line:1:3: not YAML"),
+        ("seeds={max: x}", "--set seeds: seeds.max: 'x' (str) should be an integer"),
+        ("baseline.widht=7", "--set baseline.widht: the trainer refuses it: unknown key 'widht'"),
+        ("baseline=none.yaml", "--set baseline: no such file"),
+    ],
+)
+def test_what_is_wrong_with_a_change_is_told_at_the_change(tmp_path, change, told):
+    file = exploration(tmp_path, baseline={"width": 4})
+    said = run(file, tmp_path, "--set", change, check=2).stderr
+    assert told in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_the_rest_of_the_file_keeps_its_places(tmp_path):
+    file = exploration(tmp_path, seeds={"screen": "x", "max": 3})
+    said = run(file, tmp_path, "--set", "seeds.max=y", check=2).stderr
+    assert re.search(r"toy\.yaml:\d+:\d+: seeds\.screen: 'x'", said)
+    assert "--set seeds.max: 'y'" in said
