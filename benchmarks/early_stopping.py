@@ -66,7 +66,8 @@ def recorded() -> list[Trial]:
     for number, losses in enumerate(data["losses"]):
         points = zip(data["steps"], losses, strict=True)
         curve = tuple(Eval(step=s, train_seconds=float(s), val_loss=loss) for s, loss in points)
-        description = Description({"number": number}, str(number), {})
+        inventory = {"planned_steps": data["steps"][-1]}
+        description = Description({"number": number}, str(number), inventory)
         request = Request(description, 1, Budget(), Purpose(0, "explore", {"path": "all"}))
         end = End(status="completed")
         found.append(Trial(number, request, "finished", curve=curve, end=end))

@@ -18,7 +18,6 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from statistics import median
 from typing import Any
 
 from search.gains import Crossing, scores
-from search.history import Trial
+from search.history import CONFIRM, Trial
 from search.results import counts
 from search.summary import Opened, open_study
 from spec import yaml
@@ -39,10 +38,9 @@ BAR = 4.0
 """How many times faster the configuration found has to be."""
 MINUTES = 45.0
 """Longest wall time of one search."""
-STRATEGIES: dict[str, Data] = {
-    "guided": {"trials": None},
-    "tpe": {"kind": "optuna", "sampler": "tpe", "trials": None},
-}
+SEARCHES = ("guided", "tpe")
+"""The exploration's own strategy, and what it is compared with."""
+TPE: Data = {"kind": "optuna", "sampler": "tpe", "trials": None}
 QUICK = (
     "objective.target=2.6",
     "baseline.max_steps=400",
@@ -89,29 +87,39 @@ class Found:
 
 def search(name: str, text: Path, folder: Path, quick: bool) -> Found:
     """Run or resume one search to its end."""
-    seconds = yaml.read(EXPLORATION).data["strategy"]["worker_seconds"]
-    strategy = {"kind": name, **STRATEGIES[name], "worker_seconds": 25 if quick else seconds}
+    own = yaml.read(EXPLORATION).data["strategy"]
+    seconds = 25 if quick else own["worker_seconds"]
+    strategy = {**(TPE if name == "tpe" else own), "worker_seconds": seconds}
     changes = (f"baseline.data.dataset={text}", f"strategy={json.dumps(strategy)}", f"study={name}")
     flags = [flag for change in (*changes, *(QUICK if quick else ())) for flag in ("--set", change)]
     command = [sys.executable, "-m", "search.run", str(EXPLORATION), *flags, "--out", str(folder)]
-    log = folder / f"{name}.minutes"
-    before = float(log.read_text("utf-8")) if log.exists() else 0.0
-    started = time.monotonic()
-    try:
-        subprocess.run(command, check=True, cwd=ROOT)
-    finally:
-        minutes = before + (time.monotonic() - started) / 60.0
-        log.write_text(str(minutes), "utf-8")
-    return told(open_study(folder / name), minutes)
+    subprocess.run(command, check=True, cwd=ROOT)
+    return told(open_study(folder / name))
 
 
-def told(opened: Opened, minutes: float) -> Found:
-    """What the trials on fresh seeds say of the best finalist and of the baseline."""
+def minutes(trials: Iterable[Trial]) -> float:
+    """Wall time in which at least one trial ran: a benchmark that was resumed is counted whole."""
+    covered, until = 0.0, 0.0
+    for trial in sorted(trials, key=lambda trial: trial.started):
+        end = trial.ended or trial.started
+        covered += max(0.0, end - max(trial.started, until))
+        until = max(until, end)
+    return covered / 60.0
+
+
+def told(opened: Opened) -> Found:
+    """What the trials on fresh seeds say of the best finalist and of the baseline.
+
+    Raises:
+        SystemExit: When the search found nothing to confirm.
+    """
     fresh: dict[str, list[Trial]] = {}
     for trial in opened.history:
-        if trial.request.purpose.phase == "confirm" and trial.state == "finished":
+        if trial.request.purpose.phase == CONFIRM and trial.state == "finished":
             fresh.setdefault(trial.config_id, []).append(trial)
     sides = {name: side(name, trials, opened) for name, trials in fresh.items()}
+    if opened.baseline.config_id not in sides or len(sides) < 2:
+        sys.exit(f"{opened.exploration.study}: nothing was confirmed on fresh seeds")
     baseline = sides.pop(opened.baseline.config_id)
     accepted = opened.history.accepted
     winner = (
@@ -121,7 +129,8 @@ def told(opened: Opened, minutes: float) -> Found:
     )
     edit = fresh[winner.config_id][0].request.purpose.edit or {}
     value: Data = edit.get("value") or {}
-    return Found(minutes, counts(opened.history), bool(accepted), baseline, winner, value)
+    spent = minutes(opened.history)
+    return Found(spent, counts(opened.history), bool(accepted), baseline, winner, value)
 
 
 def side(name: str, trials: Iterable[Trial], opened: Opened) -> Side:
@@ -163,9 +172,9 @@ def main() -> int:
     options = parser.parse_args()
     text = options.text.resolve(strict=True)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.out or Path(scratch)
+        folder = (options.out or Path(scratch)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        found = {name: search(name, text, folder, options.quick) for name in STRATEGIES}
+        found = {name: search(name, text, folder, options.quick) for name in SEARCHES}
     target = 2.6 if options.quick else yaml.read(EXPLORATION).data["objective"]["target"]
     full = yaml.dump(report(found, target))
     print(full)

@@ -27,8 +27,8 @@ from search.results import ResultsFile, counts, derive, raised_words
 from search.session import (
     StudyLocked,
     begin,
+    check_baseline,
     check_first_round,
-    check_length,
     finished,
     kept_aside,
     locked,
@@ -132,6 +132,10 @@ def _search(
         console.print(f"{study.forgive()} failed trials will run again where they are still wanted")
     elif reason := finished(study, exploration):
         console.print(f"nothing left to do: {reason}")
+        if not (file := folder / "results.yaml").exists():
+            ResultsFile(
+                file, exploration, Description(**study.notes["baseline"]), study.history
+            ).write()
         _tell_places(console, exploration, folder, redraw=False)
         return
     _tell_changes(console, study)
@@ -155,7 +159,7 @@ def _search(
 def _baseline(describer: Describer, exploration: Exploration, document: Document) -> Description:
     baseline = describe_baseline(describer, exploration.baseline, document)
     check_paths(exploration.space, baseline.config, document)
-    check_length(exploration, baseline, document)
+    check_baseline(exploration, baseline, document)
     return baseline
 
 

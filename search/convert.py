@@ -17,6 +17,7 @@ from spec.config import Data
 from spec.errors import InputError
 
 LISTS = "_layerlist"
+LENGTH = "max_iters"
 COSTS = {"params": "parameters", "vram": "peak_memory", "iter": "step_ms"}
 METRICS: list[Data] = [
     {
@@ -78,7 +79,7 @@ def exploration(options: argparse.Namespace, start: Data) -> Data:
         )
     seed = start.get("seed", 1337)
     most = max(3, options.random_iterations)
-    return {
+    made = {
         "trainer": _trainer(options),
         "baseline": layered(start),
         "objective": {"gain": "val_loss", "cost": COSTS[options.efficiency_target]},
@@ -86,9 +87,35 @@ def exploration(options: argparse.Namespace, start: Data) -> Data:
         "strategy": {"kind": "greedy", "max_rounds": options.num_iterations},
         "seeds": {"first": seed, "screen": options.random_iterations, "max": most, "confirm": 2},
     }
+    return made if _fixed_length(options, start) else _raised(made, options.max_iters_increase)
 
 
-def notes(options: argparse.Namespace) -> list[str]:
+def _raised(made: Data, increase: int) -> Data:
+    """An exploration whose ``max_iters`` is the budget of a trial, raised once."""
+    baseline = dict(made["baseline"])
+    length = baseline.pop(LENGTH)
+    more = {"raise_budget": {"factor": (length + increase) / length, "times": 1}}
+    return made | {
+        "trainer": made["trainer"] | {"budget": {"max_steps": LENGTH}},
+        "baseline": baseline,
+        "budget": {"max_steps": length},
+        "strategy": made["strategy"] | more,
+    }
+
+
+def _fixed_length(options: argparse.Namespace, start: Data) -> str:
+    """Why ``max_iters`` stays part of the config; empty when it becomes a budget that is raised."""
+    increase, length = options.max_iters_increase, start.get(LENGTH)
+    if increase is None:
+        return "it was not asked for"
+    if increase < 1 or not isinstance(length, int) or length < 1:
+        return f"it takes an increase above 0 and a whole {LENGTH} in the settings"
+    if LENGTH in options.param_names:
+        return f"{LENGTH} is searched itself"
+    return "the trials of a log keep their lengths" if options.results_file.is_file() else ""
+
+
+def notes(options: argparse.Namespace, start: Data) -> list[str]:
     """What of the command line has another meaning here."""
     told = [
         "moves go both ways; a step counts when it is significant, and is confirmed on fresh seeds",
@@ -99,11 +126,24 @@ def notes(options: argparse.Namespace) -> list[str]:
     if options.nlayer_dup_mode == "dup_middle":
         told.append("--nlayer_dup_mode dup_middle: every layer is tried, not the middle one alone")
     if options.max_iters_increase is not None:
-        told.append(
-            f"--max_iters_increase {options.max_iters_increase}: when the search stops, raise "
-            "baseline.max_iters and begin another study; losses of other lengths do not compare"
-        )
+        told.append(_length_note(options, start))
     return told
+
+
+def _length_note(options: argparse.Namespace, start: Data) -> str:
+    """What becomes of ``--max_iters_increase``."""
+    asked = f"--max_iters_increase {options.max_iters_increase}"
+    if why := _fixed_length(options, start):
+        return (
+            f"{asked}: not converted, {why}; when the search stops, raise baseline.{LENGTH} and "
+            "begin another study"
+        )
+    longer = start[LENGTH] + options.max_iters_increase
+    return (
+        f"{asked}: {LENGTH} is the budget, raised once to {longer} when no neighbour is "
+        "significant, and everything is measured again; strategy.raise_budget.times raises it "
+        "more often, each time by the same factor"
+    )
 
 
 def layered(config: Data) -> Data:
@@ -192,7 +232,7 @@ def convert(options: argparse.Namespace) -> list[str]:
     log = SweepLog.read(options.results_file) if options.results_file.is_file() else None
     settings = yaml.read(options.orig_settings).data
     start = overridden(settings, options.override_cfg) if log is None else log.start
-    remarks = notes(options)
+    remarks = notes(options, start)
     text = "".join(f"# {line}\n" for line in ["From hyperparam_search.py:", *remarks])
     options.to.write_text(text + yaml.dump(exploration(options, start)), encoding="utf-8")
     told = [f"wrote {options.to}", *remarks]

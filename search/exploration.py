@@ -182,7 +182,8 @@ def _changed(document: Document, change: str) -> Document:
 def _set_at(text: str, space: Mapping[str, Any]) -> DottedPath:
     """A path into an exploration, in whose space a key holds dots itself."""
     for key in sorted(space, key=len, reverse=True):  # the longest that fits is meant
-        if text == f"space.{key}" or text.startswith(f"space.{key}."):
-            rest = text.removeprefix(f"space.{key}").lstrip(".")
-            return DottedPath(("space", key, *filter(None, [rest])))
+        rest = text.removeprefix(f"space.{key}")
+        if rest != text and rest[:1] in ("", ".", "["):
+            below = DottedPath.parse(text).steps[1 + len(DottedPath.parse(key).steps) :]
+            return DottedPath(("space", key, *below))
     return DottedPath.parse(text)

@@ -139,6 +139,8 @@ def expected_quality(trial: Trial, objective: Objective) -> float | None:
     """
     if trial.stopped is None:
         return quality(trial, objective)
+    if trial.stopped.gain != objective.gain:
+        return None  # it was asked for something else when it was stopped
     if trial.stopped.predicted is None:
         return -math.inf if objective.gain == "time_to_target" else None
     unit = math.log(2.0) if objective.gain == "val_bpb" else 1.0

@@ -55,11 +55,6 @@ class Request:
     purpose: Purpose
     clock: str = ""
 
-    def like(self, other: Request) -> bool:
-        """Whether two requests have one setting, without spelling it out."""
-        same = self.budget is other.budget or self.budget == other.budget
-        return same and self.clock == other.clock
-
     @property
     def setting(self) -> str:
         """Budget and clock as a word: measurements are compared only within one setting."""
@@ -91,11 +86,13 @@ class Stopped:
     Attributes:
         rule: ``cap`` (too far behind the target's time) or ``curve`` (extrapolated).
         words: One sentence for people.
-        predicted: The final loss expected of it, in the objective's unit; None for a cap.
+        gain: The objective's gain at that time.
+        predicted: The final loss expected of it, in the unit of that; None for a cap.
     """
 
     rule: Literal["cap", "curve"]
     words: str
+    gain: str
     predicted: float | None = None
 
     def __str__(self) -> str:
@@ -104,6 +101,8 @@ class Stopped:
 
 INTERRUPTED = "interrupted"
 """The one failure that says nothing about the config: the trial is run again."""
+CALIBRATE, CONFIRM = "calibrate", "confirm"
+"""Phases that measure what others are compared with, and what no choice may rest on."""
 PROBE = "probe"
 """The phase whose trials measure a step time and nothing else: see ``search.probes``."""
 
@@ -179,6 +178,12 @@ class Decision:
     config_id: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def budgets(self) -> tuple[Budget, Budget]:
+        """The budget of one trial before and after a raise."""
+        told = self.detail["budget"]
+        return Budget(**told["before"]), Budget(**told["after"])
+
 
 class History:
     """Every trial and decision of a study, indexed; the only input of a strategy's ``propose``."""
@@ -186,16 +191,21 @@ class History:
     def __init__(self, trials: Iterable[Trial] = (), decisions: Iterable[Decision] = ()) -> None:
         self._trials: dict[int, Trial] = {}
         self._by_setting: dict[tuple[str, str], dict[int, int]] = {}
+        self._finished: dict[str, dict[int, Trial]] = {}
         self.decisions: list[Decision] = list(decisions)
         for trial in trials:
             self.put(trial)
 
     def put(self, trial: Trial) -> None:
         """Add a trial or its newer state."""
+        setting = trial.request.setting
         self._trials[trial.number] = trial
-        self._by_setting.setdefault((trial.config_id, trial.request.setting), {})[trial.seed] = (
-            trial.number
-        )
+        self._by_setting.setdefault((trial.config_id, setting), {})[trial.seed] = trial.number
+        finished = self._finished.setdefault(setting, {})
+        if trial.state == "finished":
+            finished[trial.number] = trial
+        else:
+            finished.pop(trial.number, None)
 
     def decide(self, decision: Decision) -> None:
         """Add a decision."""
@@ -214,6 +224,14 @@ class History:
         """The latest trial that is this request, if it was ever launched."""
         numbers = self._by_setting.get((request.description.config_id, request.setting), {})
         return self._trials[numbers[request.seed]] if request.seed in numbers else None
+
+    def finished(self, request: Request, config_id: str | None = None) -> list[Trial]:
+        """The finished trials in a request's setting: all of them, or those of one config."""
+        found = self._finished.get(request.setting, {})
+        if config_id is None:
+            return list(found.values())
+        own = self._by_setting.get((config_id, request.setting), {})
+        return [found[number] for number in own.values() if number in found]
 
     def pending(self, request: Request) -> bool:
         """Whether a request still waits to be launched: never tried, or interrupted."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.dimensions import point
 from search.exploration import Exploration
-from search.history import Decision, Description, Purpose, Request
+from search.history import CALIBRATE, Decision, Description, Purpose, Request
 from search.moves import Edit
 from search.session import begin, locked
 from search.strategies.base import Rejected
@@ -76,7 +76,7 @@ class _Import:
         self.incumbent = self.layered(self.log.start)
         self.size = int(metrics["params"])
         result = {**metrics, "seed": self.exploration.seeds.first}
-        self._trial(self.incumbent, result, self.size, Purpose(0, "calibrate"))
+        self._trial(self.incumbent, result, self.size, Purpose(0, CALIBRATE))
         for block in self.log.rounds:
             self._round(block)
 

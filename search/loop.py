@@ -108,13 +108,13 @@ class Loop:
         with self._listening():
             while True:
                 self._obey()
-                proposal = self._propose()
+                spent = Ledger.of(self.study.history).exceeded(self.exploration.budget.total)
+                proposal = self._propose(bool(spent))
                 if isinstance(proposal, Decision):
                     self._decide(proposal)
                     if proposal.kind == "stop":
                         return proposal.words
                     continue
-                spent = Ledger.of(self.study.history).exceeded(self.exploration.budget.total)
                 if spent and not self._live:
                     return self._spent(spent)
                 if not spent:
@@ -126,15 +126,13 @@ class Loop:
                     )
                 self._watch()
 
-    def _propose(self) -> Run | Decision:
+    def _propose(self, spent: bool) -> Run | Decision:
+        self._to_beat = None
         try:
-            strategy = self.exploration.strategy
-            self._to_beat = strategy.to_beat(self.problem, self.study.history)
-            proposal = strategy.propose(self.problem, self.study.history)
+            proposal = self.exploration.strategy.propose(self.problem, self.study.history)
         except StrategyFailed as error:
             again = "mend it and run again with --retry-failed"
             raise SearchFailed(f"{error}; {again}") from None
-        spent = Ledger.of(self.study.history).exceeded(self.exploration.budget.total)
         return proposal if spent else with_probes(proposal, self.problem, self.study.history)
 
     def stop_all(self) -> None:
@@ -213,8 +211,12 @@ class Loop:
 
     def _hopeless(self, trial: Trial) -> Stopped | None:
         """Why a trial may be ended although its budget is not spent."""
-        history, objective = self.study.history, self.problem.objective
-        return self.exploration.early_stopping.verdict(trial, self._to_beat, history, objective)
+        strategy, early = self.exploration.strategy, self.exploration.early_stopping
+        if strategy.weighs_losers or not early.acts_on(self.problem.objective):
+            return None
+        if self._to_beat is None:
+            self._to_beat = strategy.to_beat(self.problem, self.study.history)
+        return early.verdict(trial, self._to_beat, self.study.history, self.problem.objective)
 
     def _take(self, number: int, ask: Callable[[], list[Record]]) -> bool:
         """Record what a trial reports; whether there was anything to show."""
@@ -266,13 +268,8 @@ class Loop:
         elif failure is not None and failure.reason == INTERRUPTED:
             # not by us: were it run again, it might end like that for ever
             failure = replace(failure, reason="stopped_from_outside")
-        elif (
-            failure is None
-            and quality(self._as_finished(exit_.number, live), self.problem.objective) is None
-        ):
-            failure = Failure(
-                "no_measurement", "it ended without an evaluation that gives the objective"
-            )
+        elif failure is None:
+            failure = self._unmeasured(exit_.number, live)
         if failure is None:
             assert live.end is not None
             self.study.finish(
@@ -289,9 +286,16 @@ class Loop:
         self._discard_checkpoints(trial)
         return trial
 
-    def _as_finished(self, number: int, live: _Live) -> Trial:
+    def _unmeasured(self, number: int, live: _Live) -> Failure | None:
+        """What a trial that came to its end did not tell: a probe its step time, others quality."""
         trial = self.study.history[number]
-        return Trial(number, trial.request, "finished", curve=trial.curve, end=live.end)
+        if trial.probe:
+            told = live.end is not None and live.end.step_ms is not None
+            return None if told else Failure("no_measurement", "it ended without a step time")
+        whole = Trial(number, trial.request, "finished", curve=trial.curve, end=live.end)
+        if quality(whole, self.problem.objective) is not None:
+            return None
+        return Failure("no_measurement", "it ended without an evaluation that gives the objective")
 
     def _judge(self, trial: Trial, exit_: Exit, tail: str) -> None:
         """End the search when a failure says that the next trials will fail too."""
@@ -337,7 +341,7 @@ class Loop:
             observer.decided(decision)
 
     def _discard_checkpoints(self, trial: Trial) -> None:
-        """Drop the checkpoints of a trial that failed, or is neither incumbent nor in play."""
+        """Drop the checkpoints of a trial that cannot be chosen: it lost, failed or was stopped."""
         if self.exploration.checkpoints == "all" or trial.state == "running":
             return
         accepted = self.study.history.accepted
@@ -368,7 +372,7 @@ class Loop:
 
     _expected: int = 0
     _begun: bool = False
-    _to_beat: str = ""
+    _to_beat: str | None = None
 
     # -- signals -----------------------------------------------------------------------------------
 

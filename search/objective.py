@@ -14,6 +14,10 @@ from spec.errors import did_you_mean
 Positive = Annotated[int, Field(ge=1)]
 
 
+CAPS = ("max_steps", "max_tokens", "max_seconds")
+"""What of a budget bounds the length of a trial."""
+
+
 class Budget(Config):
     """The cap on one trial, the same for every trial that is compared."""
 
@@ -30,6 +34,11 @@ class Budget(Config):
     def key(self) -> str:
         """The budget as a word: equal budgets have equal keys."""
         return json.dumps(self.model_dump(exclude_none=True), sort_keys=True)
+
+    def growth(self, after: Budget) -> str:
+        """How its caps differ from another's, such as ``max_steps 400 -> 800``."""
+        caps = [(name, getattr(self, name), getattr(after, name)) for name in CAPS]
+        return ", ".join(f"{name} {a:,.6g} -> {b:,.6g}" for name, a, b in caps if a is not None)
 
 
 class Objective(Config):

@@ -50,28 +50,28 @@ def _row(problem: Problem, candidate: Candidate) -> tuple[str, str, str, str]:
 def _estimate(
     console: Console, problem: Problem, exploration: Exploration, found: int, runnable: int
 ) -> None:
-    seeds = problem.seeds
-    least = runnable * seeds.screen + max(seeds.screen, min(3, seeds.max))
-    most = exploration.strategy.most_trials(problem, runnable)
-    console.print(
-        f"\n{found} neighbours, {found - runnable} rejected; "
-        f"the first round takes {least} to {most} trials",
-        soft_wrap=True,
-    )
+    expected = exploration.strategy.expected(problem, runnable)
+    workers = exploration.executor.cpu_workers()
+    on = f"on {workers} worker{'' if workers == 1 else 's'}"
+    console.print(f"\n{found} neighbours, {found - runnable} rejected", soft_wrap=True)
+    if expected.worker_seconds is not None:
+        minutes = expected.worker_seconds / workers / 60
+        console.print(f"trials end after {minutes:.2g} min {on}, then the best are confirmed")
+    if expected.most is None:
+        if expected.worker_seconds is None:
+            console.print("trials go on until the space is used up")
+        return
+    least, most = expected.least, expected.most
+    console.print(f"the first decision takes {least} to {most} trials")
     seconds = _trial_seconds(problem)
     if seconds is None:
         console.print("the time of one trial is unknown until the baseline has been trained")
         return
-    workers = exploration.executor.cpu_workers()
-
-    def minutes(trials: int) -> str:
-        return f"{trials * seconds / workers / 60:.2g}"
-
+    span = [f"{trials * seconds / workers / 60:.2g}" for trials in (least, most)]
     console.print(
         f"one trial is {seconds:.3g} s of training on one CPU core, at {SHARE_OF_PEAK:.0%} of the "
-        f"speed of a matrix product just now; the round takes {minutes(least)} to "
-        f"{minutes(most)} min on {workers} worker{'' if workers == 1 else 's'}, without start-up "
-        "and evaluation",
+        f"speed of a matrix product just now; the decision takes {span[0]} to {span[1]} min {on}, "
+        "without start-up and evaluation",
         soft_wrap=True,
     )
 

@@ -74,16 +74,17 @@ def _clock(problem: Problem) -> str:
 
 
 def _probe(description: Description, problem: Problem, history: History) -> Request | None:
-    """A short trial; None where the trainer tells no step time.
+    """A short trial; None where the trainer tells no step time, or no time of training to end by.
 
     It ends by the clock, which does not bend the schedule: a cap on steps might be shorter than the
-    warm-up.
+    warm-up. Seconds since the launch would end it while it starts.
     """
     packed = [
         trial.end.step_ms
         for trial in history
         if trial.config_id == description.config_id
         and not trial.probe
+        and trial.facts.get("clock") != "arrival"
         and trial.end is not None
         and trial.end.step_ms is not None
     ]
@@ -93,5 +94,5 @@ def _probe(description: Description, problem: Problem, history: History) -> Requ
     if problem.budget.max_seconds is not None:
         seconds = min(seconds, problem.budget.max_seconds)
     budget = problem.budget.model_copy(update={"max_seconds": seconds})
-    purpose = Purpose(len(history.accepted), PROBE)
+    purpose = Purpose(history.round, PROBE)
     return Request(description, problem.seeds.first, budget, purpose, _clock(problem))

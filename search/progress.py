@@ -15,7 +15,7 @@ from search.costs import size
 from search.gains import best
 from search.history import Decision, Description, History, Trial
 from search.objective import Objective
-from search.results import counts, incumbent_of, latest_setting
+from search.results import counts, finished_incumbents, incumbent_of
 from search.timed import times, times_words
 
 PLAIN_EVERY = 15.0
@@ -94,9 +94,7 @@ class Progress:
 
     def _incumbent(self) -> str:
         config_id, _ = incumbent_of(self._baseline, self._history)
-        own = latest_setting(
-            t for t in self._history if t.config_id == config_id and t.state == "finished"
-        )
+        own = finished_incumbents(self._baseline, self._history)
         losses = [point.val_loss for t in own if (point := best(t.curve)) is not None]
         if not own or not losses:
             return f"incumbent {config_id}: being measured"

@@ -13,10 +13,9 @@ from typing import Any
 
 from search.exploration import Exploration
 from search.gains import best, scores
-from search.history import INTERRUPTED, Decision, Description, History, Trial
+from search.history import CONFIRM, INTERRUPTED, Decision, Description, History, Trial
 from search.ledger import Ledger
 from search.objective import Objective
-from search.strategies.greedy import raising
 from search.timed import rules, times
 from search.times import crossings, to_target
 from spec import yaml
@@ -69,8 +68,8 @@ def counts(history: History) -> dict[str, int]:
 
 def raised_words(history: History) -> str:
     """How far the budget of a trial was raised, such as ``max_steps 400 -> 1600``; or empty."""
-    steps = list(raising.recorded(history.decisions))
-    return raising.words(steps[0][0], steps[-1][1]) if steps else ""
+    steps = [decision.budgets for decision in history.raised]
+    return steps[0][0].growth(steps[-1][1]) if steps else ""
 
 
 def latest_setting(trials: Iterable[Trial]) -> list[Trial]:
@@ -189,13 +188,23 @@ def _baselines(baseline: Description, history: History) -> list[Trial]:
 
 
 def _incumbents(baseline: Description, history: History) -> list[Trial]:
-    """The incumbent's latest finished trials."""
+    """The incumbent's finished trials of the latest round: the fresh ones, where there are any.
+
+    What it is known by is the confirmed value, not the one that selected it.
+    """
+    own = finished_incumbents(baseline, history)
+    latest = max((trial.request.purpose.round for trial in own), default=0)
+    own = [trial for trial in own if trial.request.purpose.round == latest]
+    fresh = [trial for trial in own if trial.request.purpose.phase == CONFIRM]
+    return fresh or own
+
+
+def finished_incumbents(baseline: Description, history: History) -> list[Trial]:
+    """All finished trials of the incumbent in its latest setting."""
     config_id, _ = incumbent_of(baseline, history)
-    own = latest_setting(
+    return latest_setting(
         trial for trial in history if trial.config_id == config_id and trial.state == "finished"
     )
-    latest = max((trial.request.purpose.round for trial in own), default=0)
-    return [trial for trial in own if trial.request.purpose.round == latest]
 
 
 def _start(baseline: Description, history: History, objective: Objective) -> Data:
@@ -295,9 +304,7 @@ def _left_out(told: Mapping[str, Any]) -> Data:
 
 def _incumbent(baseline: Description, history: History, objective: Objective) -> Data:
     config_id, _ = incumbent_of(baseline, history)
-    own = latest_setting(
-        trial for trial in history if trial.config_id == config_id and trial.state == "finished"
-    )
+    own = finished_incumbents(baseline, history)
     return {
         "config_id": config_id,
         "accepted_steps": len(history.accepted),

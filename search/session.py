@@ -194,18 +194,22 @@ def begin(
     """
     way_out = "name the study otherwise, or start over with --fresh (the old study is kept)"
     known = study.notes.get("baseline")
-    if known is not None and known["config_id"] != baseline.config_id:
+    begun = len(study.history) > 0
+    if begun and known is not None and known["config_id"] != baseline.config_id:
         raise InputError(
             f"study {exploration.study} began from another baseline "
             f"({known['config_id']}, now {baseline.config_id}); {way_out}"
         )
     data = study.notes.get("data_fingerprint")
-    if data is not None and fingerprint is not None and data != fingerprint:
+    if begun and data is not None and fingerprint is not None and data != fingerprint:
         raise InputError(
             f"study {exploration.study} was measured on other data "
             f"(fingerprint {data}, now {fingerprint}); {way_out}"
         )
-    study.note("exploration", asked(exploration))
+    before, now = study.notes.get("exploration", {}), asked(exploration)
+    if any(before.get(key) != now[key] for key in ("early_stopping", "objective", "strategy")):
+        study.forgive_stopped()  # what it was ended by no longer holds
+    study.note("exploration", now)
     study.note(
         "baseline",
         {
@@ -238,14 +242,20 @@ def problem_of(
     )
 
 
-def check_length(exploration: Exploration, baseline: Description, document: Document) -> None:
-    """Refuse a strategy that wants to train longer than the baseline itself allows.
+def check_baseline(exploration: Exploration, baseline: Description, document: Document) -> None:
+    """Refuse what cannot be done with a baseline, now that it is described.
+
+    To train longer than it allows, and to limit costs that nothing tells of it.
 
     Raises:
         ConfigError: With the place in the exploration.
     """
-    longest = exploration.trainer.longest(baseline)
-    faults = exploration.strategy.faults(exploration.trial_budget, longest)
+    trainer = exploration.trainer
+    longest = trainer.longest(baseline)
+    faults = [
+        *exploration.strategy.faults(exploration.trial_budget, longest),
+        *trainer.untold(exploration.objective.limits, baseline),
+    ]
     found = [errors.Problem(join(at), words, document.place(at)) for at, _, words in faults]
     if found:
         raise errors.ConfigError(found)

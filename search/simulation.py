@@ -98,9 +98,13 @@ class Simulation:
                 self._launch(request)
             if not self._running:
                 return None
-            self._to_beat = self.strategy.to_beat(self.problem, self.history) if self.early else ""
+            self._to_beat = self.strategy.to_beat(self.problem, self.history) if self._early else ""
             while not self._advance():
                 pass
+
+    @property
+    def _early(self) -> EarlyStopping | None:
+        return None if self.strategy.weighs_losers else self.early
 
     def _launch(self, request: Request) -> None:
         outcome = self.world.train(request)
@@ -114,7 +118,7 @@ class Simulation:
         trial = self.history[number]
         seen, whole = len(trial.curve), outcome.curve
         share = 1.0
-        if self.early is not None and seen < len(whole):
+        if self._early is not None and seen < len(whole):
             share = whole[seen].train_seconds / max(whole[-1].train_seconds, 1e-9)
         due = trial.started + share * outcome.seconds
         heapq.heappush(self._running, (due, number, outcome))
@@ -123,13 +127,13 @@ class Simulation:
         """The next event; whether a trial ended with it."""
         self.now, number, outcome = heapq.heappop(self._running)
         trial = self.history[number]
-        if self.early is None or len(trial.curve) == len(outcome.curve):
+        if self._early is None or len(trial.curve) == len(outcome.curve):
             self._finish(trial, outcome)
             return True
         trial = replace(trial, curve=outcome.curve[: len(trial.curve) + 1])
         self.history.put(trial)
         objective = self.problem.objective
-        stopped = self.early.verdict(trial, self._to_beat, self.history, objective)
+        stopped = self._early.verdict(trial, self._to_beat, self.history, objective)
         if stopped is None or len(trial.curve) == len(outcome.curve):
             self._schedule(number, outcome)
             return False

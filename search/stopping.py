@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import stdtrit
 
-from search.gains import crossing, log_quality
-from search.history import History, Stopped, Trial
+from search.gains import crossing, log_quality, pooled_noise
+from search.history import CALIBRATE, CONFIRM, PROBE, History, Stopped, Trial
 from search.objective import Objective
 from spec.config import Config
 from spec.records import Eval
@@ -26,7 +27,7 @@ NEAREST = 40
 """Most finished curves an extrapolation rests on: those that were as far from the reference."""
 LATEST = 400
 """Most finished trials that are looked at, the latest."""
-UNTOUCHED = frozenset({"calibrate", "confirm", "probe"})
+UNTOUCHED = frozenset({CALIBRATE, CONFIRM, PROBE})
 """Phases whose trials are comparisons for others, and so run to their end."""
 
 
@@ -42,6 +43,11 @@ class EarlyStopping(Config):
     after: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of its steps a trial is left alone, whatever its curve looks like."""
 
+    def acts_on(self, objective: Objective) -> bool:
+        """Whether trials of such a search may be ended at all."""
+        timed = objective.gain == "time_to_target"
+        return (self.cap if timed else self.confidence) is not None
+
     def verdict(
         self, trial: Trial, reference: str, history: History, objective: Objective
     ) -> Stopped | None:
@@ -56,11 +62,13 @@ class EarlyStopping(Config):
         purpose = trial.request.purpose
         if not trial.curve or purpose.edit is None or purpose.phase in UNTOUCHED:
             return None
+        beaten = history.finished(trial.request, reference)
         if objective.gain == "time_to_target":
-            return self._beyond_cap(trial, _beaten(reference, trial, history), objective)
+            return self._beyond_cap(trial, beaten, objective)
         if self.confidence is None or len(trial.curve) < WINDOW:
             return None
-        return self._behind(trial, _beaten(reference, trial, history), history, objective)
+        peers = history.finished(trial.request)[-LATEST:]
+        return self._behind(trial, beaten, peers, objective)
 
     def _beyond_cap(
         self, trial: Trial, beaten: Sequence[Trial], objective: Objective
@@ -79,13 +87,14 @@ class EarlyStopping(Config):
             "cap",
             f"target not reached in {reached.seconds:.3g} train seconds, over {self.cap:g} times "
             f"the {typical:.3g} s of the config to beat",
+            objective.gain,
         )
 
     def _behind(
-        self, trial: Trial, beaten: Sequence[Trial], history: History, objective: Objective
+        self, trial: Trial, beaten: Sequence[Trial], peers: Sequence[Trial], objective: Objective
     ) -> Stopped | None:
         assert self.confidence is not None
-        guess = extrapolate(trial, beaten, _peers(trial, history), objective)
+        guess = extrapolate(trial, beaten, peers, objective)
         if guess is None or trial.curve[-1].step < self.after * guess.steps:
             return None
         if guess.low(self.confidence) <= 0.0:
@@ -96,6 +105,7 @@ class EarlyStopping(Config):
             f"at step {trial.curve[-1].step} of {guess.steps} it is expected to end at "
             f"{objective.gain} {guess.final / unit:.4f} +- {guess.error / unit:.2g}, "
             f"{guess.behind / unit:.2g} above the config to beat",
+            objective.gain,
             guess.final / unit,
         )
 
@@ -131,46 +141,60 @@ def extrapolate(
     A straight line of the final distance to the reference on the distance at this step, both at
     equal steps and on the same seed where there is one, fitted by least squares to the finished
     trials whose distance was nearest; its prediction interval is the uncertainty (Draper and Smith,
-    Applied Regression Analysis, section 3.1). None without enough finished trials of one length.
+    Applied Regression Analysis, section 3.1), together with the noise of the seed, as far as
+    repeats tell it. None without enough finished trials, or when the trial is not known to be
+    planned as long as the reference.
     """
-    step, seeds = trial.curve[-1].step, {other.seed: other for other in beaten}
-    if not beaten or step >= (steps := beaten[0].curve[-1].step):
+    if not beaten or trial.curve[-1].step >= (steps := beaten[0].curve[-1].step):
         return None
-    known = {other.number: _distances(other, seeds, step, objective) for other in peers}
+    if _planned(trial) is None or _planned(trial) != _planned(beaten[0]):
+        return None
+    step, seeds = trial.curve[-1].step, {other.seed: other for other in beaten}
     pairs = [
         pair
         for other in peers
-        if other.curve[-1].step == steps and (pair := known[other.number]) is not None
+        if other.curve[-1].step == steps
+        and (pair := _distances(other, seeds, step, objective)) is not None
     ]
     here = _distance(trial, _of_seed(seeds, trial.seed), step, objective)
     if here is None or len(pairs) < FEWEST:
         return None
     nearest = sorted(pairs, key=lambda pair: (abs(pair[0] - here), pair))[:NEAREST]
-    now, then = (np.array(column) for column in zip(*nearest, strict=True))
+    behind, error = _on_the_line(np.array(nearest), here)
+    error = math.hypot(error, math.sqrt(2.0) * _seed_noise(peers, objective))
+    level = -fmean(value for other in beaten if (value := _finite(other, objective)) is not None)
+    return Extrapolation(level + behind, behind, error, len(nearest) - 2, steps)
+
+
+def _on_the_line(pairs: NDArray[np.float64], here: float) -> tuple[float, float]:
+    """Prediction at a distance from pairs (n, 2) of distances now and in the end; and its error."""
+    now, then = pairs.T
     spread = float(((now - now.mean()) ** 2).sum())
     slope = float(((now - now.mean()) * (then - then.mean())).sum()) / spread if spread else 0.0
-    behind = float(then.mean()) + slope * (here - float(now.mean()))
     left = then - then.mean() - slope * (now - now.mean())
-    freedom = len(nearest) - 2
     leverage = (here - float(now.mean())) ** 2 / spread if spread else 0.0
-    error = math.sqrt(float(left @ left) / freedom * (1.0 + 1.0 / len(nearest) + leverage))
-    level = -fmean(value for other in beaten if (value := _finite(other, objective)) is not None)
-    return Extrapolation(level + behind, behind, error, freedom, steps)
+    variance = float(left @ left) / (len(pairs) - 2) * (1.0 + 1.0 / len(pairs) + leverage)
+    return float(then.mean()) + slope * (here - float(now.mean())), math.sqrt(variance)
 
 
-def _beaten(reference: str, trial: Trial, history: History) -> list[Trial]:
-    """The whole measurements of the reference in the trial's setting."""
-    return [other for other in _whole(history, trial) if other.config_id == reference]
+def _seed_noise(peers: Sequence[Trial], objective: Objective) -> float:
+    """Standard deviation of one measurement, nats; zero while nothing was repeated."""
+    table: dict[str, dict[int, float]] = {}
+    for peer in peers:
+        if (value := _finite(peer, objective)) is not None:
+            table.setdefault(peer.config_id, {})[peer.seed] = value
+    noise = pooled_noise(table)
+    return 0.0 if noise is None else noise.deviation
 
 
-def _peers(trial: Trial, history: History) -> list[Trial]:
-    return list(_whole(history, trial))[-LATEST:]
-
-
-def _whole(history: History, trial: Trial) -> Iterator[Trial]:
-    for other in history:
-        if other.state == "finished" and other.curve and other.request.like(trial.request):
-            yield other
+def _planned(trial: Trial) -> float | None:
+    """Steps a trial is to take, by its inventory and budget; None where the trainer tells none."""
+    budget, inventory = trial.request.budget, trial.inventory
+    caps = [inventory.get("planned_steps"), budget.max_steps]
+    if budget.max_tokens is not None and "tokens_per_step" in inventory:
+        caps.append(budget.max_tokens // inventory["tokens_per_step"])
+    known = [float(cap) for cap in caps if cap is not None]
+    return min(known) if known and caps[0] is not None else None
 
 
 def _distances(

@@ -220,13 +220,20 @@ class Study:
         Returns:
             How many there are.
         """
-        failed = [
+        return self._retry(
             trial
             for trial in self.history
             if trial.failure is not None
             and trial.failure.reason != INTERRUPTED
             and config_id in (None, trial.config_id)
-        ]
+        )
+
+    def forgive_stopped(self) -> int:
+        """Let trials that were ended early run again, whole, where they are still wanted."""
+        return self._retry(trial for trial in self.history if trial.stopped is not None)
+
+    def _retry(self, trials: Iterable[Trial]) -> int:
+        failed = list(trials)
         if not failed:
             return 0
         # Optuna lets nobody change a trial that has ended, so this is a note beside it
@@ -310,7 +317,7 @@ class Study:
             failure=Failure(**told["failure"]) if "failure" in told else None,
             started=_unix(frozen.datetime_start),
             ended=told.get("ended"),
-            stopped=Stopped(**told["stopped"]) if "stopped" in told else None,
+            stopped=Stopped(**told["stopped"]) if frozen.state == TrialState.PRUNED else None,
         )
 
 
@@ -333,9 +340,11 @@ def _kind(distribution: BaseDistribution) -> tuple[type, bool]:
 
 
 def _forgiven(trial: Trial) -> Trial:
-    return replace(
-        trial, failure=Failure(INTERRUPTED, f"to be retried; it had failed: {trial.failure}")
+    before = (
+        f"it had failed: {trial.failure}" if trial.failure else f"it had ended: {trial.stopped}"
     )
+    failure = Failure(INTERRUPTED, f"to be retried; {before}")
+    return replace(trial, state="failed", failure=failure, stopped=None)
 
 
 def _decision(value: str | Mapping[str, Any]) -> Decision:

@@ -8,7 +8,14 @@ from typing import Any
 from search.history import History, Trial
 from search.objective import Objective
 from search.probes import exclusive_step_ms
-from search.times import clock_words, crossings, median_words, to_target
+from search.times import (
+    clock_of,
+    clock_words,
+    crossings,
+    median_words,
+    three_digits,
+    to_target,
+)
 from spec.config import Data
 
 SHARED = "all candidates share one planned length, so their crossings are of one horizon"
@@ -19,13 +26,15 @@ def times(trials: Iterable[Trial], objective: Objective, history: History) -> Da
     """One config's time to the target, as plain data; None when no trial has a curve.
 
     ``seconds`` are train seconds as the trials ran, beside others. ``exclusive_seconds`` are steps
-    to the target times the step time alone, None while that is not known.
+    to the target times the step time alone, None while that is not known, or where ``seconds`` are
+    no seconds of training.
     """
     own = list(trials)
     found = to_target(list(crossings(own, objective).values()))
     if found is None:
         return None
-    step_ms = exclusive_step_ms(own[0].config_id, history)
+    arrival = clock_of(own) == "arrival"
+    step_ms = None if arrival else exclusive_step_ms(own[0].config_id, history)
     alone = None if step_ms is None else found.steps * step_ms / 1000
     return {**found.to_dict(), "exclusive_step_ms": step_ms, "exclusive_seconds": alone}
 
@@ -42,7 +51,7 @@ def times_words(told: Mapping[str, Any], target: float) -> str:
     ]
     if told["exclusive_seconds"] is not None:
         alone = median_words({**told, "seconds": told["exclusive_seconds"]})
-        words.append(f"alone {alone}, at {told['exclusive_step_ms']:.3g} ms a step")
+        words.append(f"alone {alone}, at {three_digits(told['exclusive_step_ms'])} ms a step")
     return "; ".join(words)
 
 
@@ -70,8 +79,8 @@ def rules(trials: Sequence[Trial], space: Iterable[str], trainer: Mapping[str, A
         str({key: trial.request.description.config.get(key) for key in sorted(lengths)})
         for trial in trials
     }
-    packed = [trial.request.clock for trial in trials if not trial.probe]
+    own = [trial for trial in trials if not trial.probe]
     return {
-        "clock": clock_words(packed[-1] if packed else ""),
+        "clock": clock_words(own[-1].request.clock if own else "", clock_of(own)),
         "horizon": OWN if lengths & leaves or len(planned) > 1 else SHARED,
     }

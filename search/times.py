@@ -22,6 +22,10 @@ from spec.config import Data
 
 _EXACT = 100
 """Most values whose permutations are counted; beyond, the normal limit is as good."""
+_SECONDS = {
+    "training": "train seconds",
+    "arrival": "seconds since launch with start-up and evaluation",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,12 @@ def told_times(
     sides = [crossings(trials.values(), objective) for trials in (ours, theirs)]
     medians = [to_target(list(side.values())) for side in sides]
     told = [None if found is None else found.to_dict() for found in medians]
-    return {"candidate": told[0], "incumbent": told[1], "rank_p": rank_p(*map(ordered, sides))}
+    return {
+        "candidate": told[0],
+        "incumbent": told[1],
+        "clock": clock_of([*ours.values(), *theirs.values()]),
+        "rank_p": rank_p(*map(ordered, sides)),
+    }
 
 
 def ordered(side: Mapping[int, Crossing]) -> dict[int, float]:
@@ -92,14 +101,23 @@ def ordered(side: Mapping[int, Crossing]) -> dict[int, float]:
 
 def median_words(told: Mapping[str, Any]) -> str:
     """A median as people read it: ``10.9 s``, or ``over 61 s`` when it is a miss."""
-    seconds = told["seconds"]
-    shown = f"{seconds:.3g}" if seconds < 1000 else f"{seconds:,.0f}"
-    return f"{'over ' if told['missed'] else ''}{shown} s"
+    return f"{'over ' if told['missed'] else ''}{three_digits(told['seconds'])} s"
 
 
-def clock_words(clock: str) -> str:
-    """Which clock times were read from: that of training, on trials packed so."""
-    return f"train seconds, {clock}" if clock else "train seconds"
+def three_digits(value: float) -> str:
+    """A number with three digits, or all of its whole part: ``0.0123``, ``10.9``, ``1,234``."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+
+
+def clock_of(trials: Iterable[Trial]) -> str:
+    """What train seconds count: ``training`` alone, or with ``arrival`` all since the launch."""
+    arrival = any(trial.facts.get("clock") == "arrival" for trial in trials)
+    return "arrival" if arrival else "training"
+
+
+def clock_words(packing: str, clock: str = "training") -> str:
+    """Which clock times were read from, and how trials were packed, where that is known."""
+    return ", ".join(filter(None, [_SECONDS[clock], packing]))
 
 
 def _middle(missed: Sequence[bool], values: Sequence[float]) -> float:

@@ -134,9 +134,10 @@ def _written(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
 
 def _either(messages: Sequence[str]) -> list[str]:
     """What each member of a union asks of one value, as one sentence."""
-    asked = [message.partition(" should be ") for message in dict.fromkeys(messages)]
+    messages = list(dict.fromkeys(messages))
+    asked = [message.partition(" should be ") for message in messages]
     if len(asked) == 1 or len({value for value, _, _ in asked}) > 1 or not all(a[1] for a in asked):
-        return list(messages)
+        return messages
     return [f"{asked[0][0]} should be {' or '.join(rule for _, _, rule in asked)}"]
 
 

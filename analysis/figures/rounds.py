@@ -10,7 +10,7 @@ from analysis.figures.growth import gain_words
 from analysis.style import QUADRANTS, count, figure, lines, percent, points, safe, sentences
 from analysis.view import Told, View, cost_of, fresh_words
 from search.costs import COSTS
-from search.history import Decision, Trial
+from search.history import CONFIRM, Decision, Trial
 from search.moves import Edit
 from search.strategies.neighbourhood import Candidate
 from search.strategies.standing import Bench, Measured, tell
@@ -127,7 +127,7 @@ def _provisional(view: View, trials: Sequence[Trial]) -> list[Told]:
     assert incumbent is not None
     measured: dict[str, dict[int, Trial]] = {}
     for trial in trials:
-        if trial.state != "running" and trial.request.purpose.phase != "confirm":
+        if trial.state != "running" and trial.request.purpose.phase != CONFIRM:
             measured.setdefault(trial.config_id, {})[trial.seed] = trial
     objective = view.opened.exploration.objective
     bench = Bench(objective, incumbent, measured)

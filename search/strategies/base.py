@@ -30,6 +30,21 @@ class Rejected:
     problems: tuple[errors.Problem, ...] = ()
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What a strategy expects to spend until its next decision.
+
+    Attributes:
+        least: Fewest trials.
+        most: Most trials; None when they are not counted in advance.
+        worker_seconds: When time ends it instead: seconds that trials hold workers.
+    """
+
+    least: int
+    most: int | None
+    worker_seconds: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """What is searched: everything a strategy may know beside the history.
@@ -109,8 +124,8 @@ class Strategy(Component):
         last = accepted[-1].config_id if accepted else None
         return last or problem.baseline.config_id
 
-    def most_trials(self, problem: Problem, candidates: int) -> int:
-        """An upper bound of the trials one decision takes with so many candidates."""
+    def expected(self, problem: Problem, candidates: int) -> Expected:
+        """What the first decision takes, with so many neighbours of the baseline."""
         raise NotImplementedError
 
     def listing(self, problem: Problem) -> Iterator[Data]:

@@ -9,13 +9,10 @@ from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from search.gains import expected_quality
-from search.history import INTERRUPTED, Description, History, Trial
+from search.history import CONFIRM, INTERRUPTED, Description, History, Trial
 from search.objective import Objective
 from search.strategies.base import Problem
 from spec.config import Data
-
-CONFIRM = "confirm"
-"""The phase whose trials play no part in what is drawn or chosen."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Explored:
     Attributes:
         problem: What is searched.
         history: Where the trials are from.
-        trials: Finished, failed and running trials in the problem's setting, by number.
+        trials: Trials of every state in the problem's setting, by number.
     """
 
     problem: Problem

@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from search.history import Decision, Description, History, Purpose, Request, Trial
+from search.history import CONFIRM, Decision, Description, History, Purpose, Request, Trial
 from search.moves import Edit
-from search.strategies.base import Problem, Proposal, Run, Strategy
-from search.strategies.explored import CONFIRM, Explored
+from search.strategies.base import Expected, Problem, Proposal, Run, Strategy
+from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice
 from search.strategies.neighbourhood import Candidate, over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
@@ -67,9 +67,12 @@ class Sampling(Strategy):
         """See ``Strategy.propose``."""
         return _Course(self, problem, history).propose()
 
-    def most_trials(self, problem: Problem, candidates: int) -> int:
-        """See ``Strategy.most_trials``."""
-        return self.trials or candidates * problem.seeds.screen + self.reserve(problem)
+    def expected(self, problem: Problem, candidates: int) -> Expected:
+        """See ``Strategy.expected``."""
+        if self.worker_seconds is not None:
+            return Expected(0, self.trials, self.worker_seconds)
+        least = 1 if self.trials is None else self.trials - self.reserve(problem)
+        return Expected(max(least, 1), self.trials)
 
     def to_beat(self, problem: Problem, history: History) -> str:
         """The best config measured so far that keeps the limits: see ``Strategy.to_beat``."""
@@ -153,7 +156,8 @@ class _Course:
         if requests or self.explored.running:
             ahead = len(requests) if self.options.trials is None else max(left, len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
-        return self._end("the space is used up" if used_up else "all trials are spent, as asked")
+        spent = "the time is over" if self._late else "all trials are spent"
+        return self._end("the space is used up" if used_up else f"{spent}, as asked")
 
     # -- exploring ---------------------------------------------------------------------------------
 
@@ -166,10 +170,15 @@ class _Course:
         """Seeds per config."""
         return self.problem.seeds.screen
 
+    @cached_property
+    def _late(self) -> bool:
+        """Whether the time for exploring is over."""
+        held = sum(t.ended - t.started for t in self.explored.trials if t.ended is not None)
+        return self.options.worker_seconds is not None and held >= self.options.worker_seconds
+
     def _left(self) -> int:
         """Trials that exploration may still ask for."""
-        held = sum(t.ended - t.started for t in self.explored.trials if t.ended is not None)
-        if self.options.worker_seconds is not None and held >= self.options.worker_seconds:
+        if self._late:
             return 0
         if self.options.trials is None:
             return 10**9
@@ -301,7 +310,7 @@ class _Course:
 
     def _confirmed(self, result: Standing) -> Data:
         share = self.options.alpha / self.options.finalists
-        judged = judge(result, self.problem.objective, share)
+        judged = judge(result, self.problem, share)
         return {
             **tell(result, self.problem.objective, 1.0 - self.options.alpha),
             "confirmed": judged.confirmed,

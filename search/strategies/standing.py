@@ -28,7 +28,7 @@ from spec.config import Data
 
 Quadrant = Literal["better-cheaper", "better-dearer", "worse-cheaper", "worse-dearer"]
 Measured = Mapping[str, Mapping[int, Trial]]
-"""Config id -> seed -> finished or failed trial."""
+"""Config id -> seed -> trial that has ended."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,8 @@ class Bench:
         which knows of configs that hit early or not at all. None when no config hit twice.
         """
         hits = combined((self.earlier, pooled_noise(self._raw)))  # leaves misses out
+        if not any(-math.inf in row.values() for row in self._raw.values()):
+            return hits
         bounded = combined((self.earlier, pooled_noise(self._bounds)))
         if hits is None or bounded is None:
             return None

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from search.objective import Objective
 from search.strategies.base import Problem
+from search.strategies.neighbourhood import over_measured_limit
 from search.strategies.standing import Standing
 from search.times import clock_words, crossings, median_words, ordered, rank_p
 
@@ -32,13 +32,13 @@ class Verdict:
     hopeless: bool = False
 
 
-def judge(standing: Standing, objective: Objective, alpha: float, margin: float = 0.0) -> Verdict:
+def judge(standing: Standing, problem: Problem, alpha: float, margin: float = 0.0) -> Verdict:
     """Judge a candidate by ``Bench.confirming``.
 
     The test is a one-sided t-test on paired seeds, of quality or of ln(seconds to target), with the
     noise pooled over the study. Missed targets keep it at its level, or below:
 
-    - A candidate that misses or fails on any fresh seed is not confirmed.
+    - A candidate that misses, fails or breaks a limit on any fresh seed is not confirmed.
     - A missing incumbent counts as the time at which its curve ended. It would have needed longer,
       so its loss to the candidate is understated. (Were both cut off so, a candidate that is no
       better would win by chance as often as it loses; demanding hits of it only takes wins away.)
@@ -51,11 +51,12 @@ def judge(standing: Standing, objective: Objective, alpha: float, margin: float 
     with, and the exact rank test decides, a miss behind every hit. When nothing was measured twice,
     nothing can be tested, and the mean decides.
     """
-    gain = standing.gain
+    gain, objective = standing.gain, problem.objective
     seconds = [ordered(crossings(side.values(), objective)) for side in
                (standing.trials, standing.against)]  # fmt: skip
     missed = objective.gain == "time_to_target" and math.inf in seconds[0].values()
     failed = any(trial.state != "finished" for trial in standing.trials.values())
+    failed = failed or bool(over_measured_limit(problem, standing.trials.values()))
     if gain is None or missed or failed:
         p = None if gain is None else gain.p_value(margin)
         return Verdict(False, p, "t-test", hopeless=missed or failed)
@@ -89,5 +90,5 @@ def reaches(told: Mapping[str, Any], problem: Problem, seeds: str = "fresh seed"
     basis = ", ".join([f"median of {count} {seeds}{'' if count == 1 else 's'}", *misses])
     return (
         f"reaches {problem.objective.target:g} in {median_words(ours)} instead of "
-        f"{median_words(theirs)} ({basis}; {clock_words(problem.clock)})"
+        f"{median_words(theirs)} ({basis}; {clock_words(problem.clock, time['clock'])})"
     )

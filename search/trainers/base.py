@@ -125,6 +125,10 @@ class Trainer(Component):
         """What of an exploration this trainer cannot do, with the place inside the exploration."""
         return iter(())
 
+    def untold(self, limits: Mapping[str, float], baseline: Description) -> Iterator[Fault]:
+        """Limits on costs that neither the description nor a trial will tell, with their place."""
+        return iter(())
+
     def longest(self, baseline: Description) -> Mapping[str, float]:
         """Entry of the budget -> what a config itself allows of it, where that is known."""
         return {}

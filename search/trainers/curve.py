@@ -11,7 +11,7 @@ from typing import Any
 from search.executors.base import Exit, Slot
 from search.failures import read_tail
 from search.gains import best
-from search.history import Request
+from search.history import PROBE, Request
 from search.objective import Budget
 from search.trainers.base import NothingRead
 from search.trainers.merge import Merge, Stream
@@ -64,10 +64,16 @@ class ForeignRecords:
         status = self._status(ended)
         if status is None:
             return self._keep(records)
-        if status == "completed" and (missing := self._merge.unmatched()):
+        wanting = status == "completed" and not self._timed_probe
+        if wanting and (missing := self._merge.unmatched()):
             self._keep(records)
             raise NothingRead(self._complaint(missing))
         return self._keep([*records, self._end(status)])
+
+    @property
+    def _timed_probe(self) -> bool:
+        """Whether it was run for a step time alone and has told one: it need not evaluate."""
+        return self._request.purpose.phase == PROBE and self._merge.step_ms is not None
 
     def _news(self, last: bool) -> list[Record]:
         records: list[Record] = []

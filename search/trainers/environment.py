@@ -46,7 +46,7 @@ def changes(trials: Iterable[Trial]) -> list[str]:
     known: dict[str, Any] = {}
     found = []
     for trial in trials:
-        for name, value in trial.facts.get("environment", {}).items():
+        for name, value in _conditions(trial).items():
             before = known.setdefault(name, value)
             if before != value:
                 found.append(
@@ -55,6 +55,12 @@ def changes(trials: Iterable[Trial]) -> list[str]:
                 )
                 known[name] = value
     return found
+
+
+def _conditions(trial: Trial) -> Data:
+    """What a foreign trial ran, and on what; nothing of a trial of our own trainer."""
+    ran = trial.facts.get("environment")
+    return {**ran, **{name: trial.facts[name] for name in ("device", "threads")}} if ran else {}
 
 
 def _word(value: Any) -> str:

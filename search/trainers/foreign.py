@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from search.costs import COSTS
 from search.executors.base import Slot
 from search.history import Description, Request
-from search.objective import Budget, Objective, Seeds
+from search.objective import CAPS, Budget, Objective, Seeds
 from search.trainers import arguments
 from search.trainers.arguments import Args
 from search.trainers.base import Launch, Records, Trainer, trainers
@@ -44,7 +44,10 @@ Keys = Annotated[Seq[str], BeforeValidator(_several)]
 
 
 class BudgetKeys(Config):
-    """Which keys of the script's config take the exploration's budget; a name or several."""
+    """Which keys of the script's config take the exploration's budget; a name or several.
+
+    Of several, the first is the length that the script trains for.
+    """
 
     max_steps: Keys = ()
     """Such as ``max_iters``, or with the schedule's own length ``[max_iters, lr_decay_iters]``."""
@@ -129,13 +132,8 @@ class Foreign(Trainer):
 
     def longest(self, baseline: Description) -> Mapping[str, float]:
         """See ``Trainer.longest``."""
-        own = {
-            name: min(
-                (_least(baseline.config, key, math.inf) for key in self.budget.of(name)),
-                default=math.inf,
-            )
-            for name in Budget.model_fields
-        }
+        keys = {name: self.budget.of(name) for name in CAPS}
+        own = {name: _least(baseline.config, of[0], math.inf) for name, of in keys.items() if of}
         return {name: cap for name, cap in own.items() if cap < math.inf}
 
     def _budget_faults(self, budget: Budget) -> Iterator[Fault]:
@@ -163,16 +161,29 @@ class Foreign(Trainer):
                     "seeds: {screen: 1, max: 1, confirm: 0}",
                 )
 
-    def _limit_faults(self, limits: Mapping[str, float]) -> Iterator[Fault]:
-        """Limits that nobody could check, because neither describe nor a reader tells the cost."""
+    def untold(self, limits: Mapping[str, float], baseline: Description) -> Iterator[Fault]:
+        """See ``Trainer.untold``."""
+        yield from self._limit_faults(limits, baseline)
+
+    def _limit_faults(
+        self, limits: Mapping[str, float], baseline: Description | None = None
+    ) -> Iterator[Fault]:
+        """Limits that nobody could check, because neither describe nor a reader tells the cost.
+
+        Before the baseline is described, a describe command is trusted to tell what it can.
+        """
         told = dict.fromkeys({name for reader in self.metrics for name in reader.fields()}, 1)
         curve = (Eval(step=1, train_seconds=1.0, val_loss=1.0),)
         end = End.model_validate({"status": "completed", **told})
         for name, limit in limits.items():
             cost = COSTS[name]
+            described = bool(self.describe) and cost.derived is not None
+            if baseline is not None:
+                described = cost.known(baseline.inventory) is not None
             measurable = cost.measured is not None and cost.measured(curve, end) is not None
-            if not (self.describe or measurable or cost.known(told) is not None):
-                way_out = "let a reader of trainer.metrics tell it, or a describe command"
+            if not (described or measurable or cost.known(told) is not None):
+                also = "" if cost.derived is None else ", or a describe command"
+                way_out = f"let a reader of trainer.metrics tell it{also}"
                 yield ("objective", "limits", name), limit, f"nothing tells {name}; {way_out}"
 
     def _template_faults(self, config: Data) -> Iterator[Fault]:
@@ -251,14 +262,15 @@ class Foreign(Trainer):
         """See ``Trainer.launch``."""
         config, facts = self._told(request), _facts(request, folder) | _place(slot)
         argv, cwd = self.argv(self.command, config, folder, facts), self.folder()
-        known, packages = environment(argv, cwd)
-        (folder / "environment.yaml").write_text(
-            yaml.dump({**known, "packages": packages}), encoding="utf-8"
-        )
         stop_file = self._path(self.stop_file, request, folder) if self.stop_file else None
         env = {**slot.env, **self.env}
         found = shutil.which(argv[0], path=env.get("PATH"))  # a shell may look elsewhere for it
-        return Launch(argv, cwd, env, stop_file, known, (found or argv[0], *argv[1:]))
+        rerun = (found or argv[0], *argv[1:])
+        known, packages = environment(rerun, cwd)
+        (folder / "environment.yaml").write_text(
+            yaml.dump({**known, "packages": packages}), encoding="utf-8"
+        )
+        return Launch(argv, cwd, env, stop_file, known, rerun)
 
     def reader(self, request: Request, folder: Path, slot: Slot) -> Records:
         """See ``Trainer.reader``."""

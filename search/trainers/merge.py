@@ -93,6 +93,7 @@ class Merge:
         if not self.timed:
             return time.time() - self._started
         told = [*(s.carried for s in self._streams), *self._pending.values(), self._general]
+        told += [stream.trail[-1] for stream in self._streams if stream.trail]
         return max(sighting.get("train_seconds", 0.0) for sighting in told)
 
     def take(self, last: bool) -> list[Eval]:

@@ -4,11 +4,14 @@ import sys
 
 import pytest
 
-from search.convert import arguments, convert, exploration, layered, overridden
+from search.convert import arguments, convert, exploration, layered, notes, overridden
 from search.exploration import load
 from search.results import derive, incumbent_of
+from search.session import check_baseline
+from search.strategies.greedy import Greedy
+from search.strategies.greedy.raising import budgets
 from search.summary import open_study
-from search.trainers import Foreign
+from search.trainers import Foreign, describe_baseline
 from spec import yaml
 from spec.errors import InputError
 from tests.search.foreign import TOYS
@@ -102,8 +105,47 @@ def test_every_option_has_its_meaning_or_a_remark(line):
     assert made["seeds"] == {"first": 7, "screen": 2, "max": 3, "confirm": 2}
     assert made["objective"]["cost"] == "peak_memory"
     remarks = "\n".join(convert(options))
-    for option in ("--iterations 2", "dup_middle", "--max_iters_increase 500"):
+    for option in ("--iterations 2", "dup_middle", "--max_iters_increase 500: not converted"):
         assert option in remarks
+
+
+def test_a_max_iters_that_grows_becomes_a_budget_that_is_raised(line, tmp_path):
+    start = {**START, "max_iters": 2000}
+    (tmp_path / "start.yaml").write_text(yaml.dump(start))
+    told = convert(line("--max_iters_increase", "500"))
+    assert any("raised once to 2500 when no neighbour" in words for words in told)
+    found, document = load(tmp_path / "new.yaml")
+    assert "max_iters" not in found.baseline
+    assert isinstance(found.trainer, Foreign)
+    assert isinstance(found.strategy, Greedy)
+    assert found.strategy.raise_budget is not None
+    (longer,) = budgets(found.trial_budget, found.strategy.raise_budget)
+    with found.trainer.describer() as describer:
+        baseline = describe_baseline(describer, found.baseline)
+    check_baseline(found, baseline, document)
+    for budget, steps in ((found.trial_budget, 2000), (longer, 2500)):
+        assert budget.max_steps == steps
+        assert found.trainer.overlaid(baseline.config, 7, budget)["max_iters"] == steps
+
+
+@pytest.mark.parametrize(
+    ("start", "more", "why"),
+    [
+        ({}, (), "a whole max_iters in the settings"),
+        ({"max_iters": 2000}, ("--max_iters_increase", "0"), "an increase above 0"),
+        ({"max_iters": 2000}, ("--param_names", "max_iters"), "max_iters is searched itself"),
+        ({"max_iters": 2000}, ("--results_file", "start.yaml"), "trials of a log keep their"),
+    ],
+)
+def test_a_max_iters_that_cannot_be_a_budget_is_left_with_the_reason(
+    line, tmp_path, monkeypatch, start, more, why
+):
+    monkeypatch.chdir(tmp_path)
+    options = line("--increments", "1", "--max_iters_increase", "500", *more)
+    made = exploration(options, {**START, **start})
+    assert made["baseline"].get("max_iters") == start.get("max_iters")
+    assert "raise_budget" not in made["strategy"]
+    assert any(why in words for words in notes(options, {**START, **start}))
 
 
 def test_overrides_are_literals_or_text():

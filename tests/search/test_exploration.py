@@ -127,6 +127,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     assert "--out" in done.stderr
 
 
+def test_a_change_reaches_into_the_rule_of_a_path_that_holds_dots_and_brackets_itself(tmp_path):
+    space = {"layers[*].kind": {"choices": [1, 2]}, "layers": {"duplicate": "each"}}
+    file = exploration(tmp_path, space=space)
+    changes = ["space.layers[*].kind.choices[1]=7", "space.layers.max=4"]
+    found, _ = load(file, changes)
+    told = {path: rule.full() for path, rule in found.space.items()}
+    assert told["layers[*].kind"]["choices"] == [1, 7]
+    assert told["layers"]["max"] == 4
+    with pytest.raises(InputError, match=r"--set space.*choices\[2\]: index 2 is past the 2 items"):
+        load(file, ["space.layers[*].kind.choices[2]=7"])
+
+
 def test_a_change_that_leads_nowhere_is_told(tmp_path):
     with pytest.raises(InputError, match="no '='"):
         load(exploration(tmp_path), ["study"])

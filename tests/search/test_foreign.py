@@ -386,6 +386,79 @@ def test_a_script_that_changes_while_it_is_searched_is_reported_and_the_study_go
     assert "what was measured before and after may not be comparable" in said
 
 
+def test_the_environment_is_that_of_the_program_that_the_trainers_own_path_finds(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "python").write_text(
+        "#!/bin/sh\n"
+        """[ "$1" = -I ] && echo '{"python": "9.9", "packages": {"a": "1"}}' || echo val 1\n"""
+    )
+    (own / "python").chmod(0o755)
+    trainer = {
+        "command": ["python", "{width}", "{rate}"],
+        "env": {"PATH": f"{own}:/usr/bin:/bin"},
+        "metrics": {"regex": r"val (?P<val_loss>\S+)"},
+        "seed": None,
+        "budget": {},
+    }
+    seeds = {"screen": 1, "max": 1, "confirm": 0}
+    run(exploration(tmp_path, trainer, seeds=seeds, budget={}), tmp_path, "--max-trials", "1")
+    (trial,) = history(tmp_path)
+    assert trial.facts["environment"]["python"] == "9.9"
+    assert trial.facts["rerun"][0] == str(own / "python")
+
+
+SLOW = """
+import sys, time
+for step in range(11):
+    print("at", step, "trained", float(step), "step", 10.0, flush=True)
+    time.sleep(0.1)
+print("step", 10, "val", 1.0, flush=True)
+"""
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_script_that_evaluates_late_is_probed_where_it_tells_its_training_time(tmp_path, timed):
+    (tmp_path / "slow.py").write_text(SLOW)
+    told = r"at (?P<step>\d+) trained (?P<train_seconds>\S+) step (?P<step_ms>\S+)"
+    told = told if timed else told.replace("?P<train_seconds>", "")
+    trainer = {
+        "command": [*PYTHON, "slow.py", "{args}"],
+        "cwd": str(tmp_path),
+        "metrics": [{"regex": told}, {"regex": r"step (?P<step>\d+) val (?P<val_loss>\S+)"}],
+        "seed": None,
+        "budget": {},
+    }
+    file = exploration(
+        tmp_path,
+        trainer,
+        budget={},
+        objective={"gain": "time_to_target", "target": 2.0},
+        space={"width": {"choices": [8]}},
+        seeds={"screen": 1, "max": 1, "confirm": 0},
+        strategy={"kind": "random", "trials": 2},
+    )
+    done = run(file, tmp_path)
+    clock = "train seconds" if timed else "seconds since launch with start-up and evaluation"
+    assert f"times are {clock}, cpu, 1 threads, 2 at a time" in done.stdout
+    probes = [trial for trial in history(tmp_path) if trial.probe]
+    assert {(p.state, len(p.curve), p.end.step_ms) for p in probes} == (
+        {("finished", 0, 10.0)} if timed else set()
+    )
+    told = yaml.read(tmp_path / "toy" / "results.yaml").data["time_to_target"]
+    assert told["baseline"]["exclusive_step_ms"] == (10.0 if timed else None)
+
+
+def test_another_device_or_number_of_threads_is_reported_as_another_environment_is():
+    facts = {"environment": {"python": "3"}, "device": "cpu", "threads": 1}
+    places = [facts, facts | {"threads": 2}, facts | {"threads": 2, "device": "cuda"}]
+    told = changes(Trial(n, None, "finished", place) for n, place in enumerate(places))
+    assert [words.partition(";")[0] for words in told] == [
+        "threads changed with trial 1: 1 -> 2",
+        "device changed with trial 2: cpu -> cuda",
+    ]
+
+
 def test_environments_that_are_alike_are_not_reported(whole):
     assert changes(history(whole[0])) == []
     assert changes([Trial(0, None, "running"), Trial(1, None, "running")]) == []

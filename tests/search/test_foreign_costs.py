@@ -83,6 +83,29 @@ def test_a_limit_on_what_nobody_tells_is_refused(tmp_path, limit, refused):
     assert f"objective.limits.{limit}: nothing tells {limit}; let a reader" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("limit", "refused"), [("parameters", False), ("memory", False), ("step_ms", True)]
+)
+def test_a_describe_command_counts_only_for_limits_it_could_tell(tmp_path, limit, refused):
+    trainer = {"metrics": {"regex": PRINTED}, "describe": [*PYTHON, "-c", "print('{{}}')"]}
+    file = exploration(tmp_path, trainer, objective={"limits": {limit: 10}})
+    if not refused:
+        load(file)
+        return
+    with pytest.raises(ConfigError) as error:
+        load(file)
+    assert f"nothing tells {limit}; let a reader of trainer.metrics tell it" in str(error.value)
+    assert "or a describe command" not in str(error.value)
+
+
+def test_a_limit_is_refused_when_describe_turns_out_not_to_tell_its_cost(tmp_path):
+    trainer = {"metrics": {"regex": PRINTED}, "describe": [*PYTHON, "-c", "print('{{}}')"]}
+    file = exploration(tmp_path, trainer, objective={"limits": {"memory": 10}})
+    done = run(file, tmp_path, check=2)
+    assert "objective.limits.memory: nothing tells memory" in done.stderr
+    assert not (tmp_path / "toy").exists(), "refused before anything was trained"
+
+
 def test_a_limit_that_no_trial_could_be_held_against_rejects_it(tmp_path):
     optional = {"regex": r"params (?P<parameters>\d+)", "optional": True}
     trainer = {"metrics": [{"regex": PRINTED}, optional]}

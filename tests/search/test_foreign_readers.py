@@ -4,6 +4,7 @@ import math
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,14 @@ REQUEST = Request(Description({}, "x", {}), 5, Budget(), Purpose(0, "screen"))
 LOSS = r"step (?P<step>\d+).*loss (?P<val_loss>\S+)"
 
 
-def opened(folder, *configs, kept=Budget()):  # noqa: B008  a frozen value
+def opened(folder, *configs, kept=Budget(), phase="screen"):  # noqa: B008  a frozen value
     """The records of a trial read by these readers."""
     streams = []
     for options in configs:
         config = readers.parse(options)
         streams.append(Stream(config, config.open(folder / (config.place() or "output.log"))))
-    return ForeignRecords(streams, REQUEST, folder, SLOT, kept)
+    request = replace(REQUEST, purpose=Purpose(0, phase))
+    return ForeignRecords(streams, request, folder, SLOT, kept)
 
 
 def write(folder, text, name="output.log"):
@@ -105,6 +107,29 @@ def test_what_a_line_without_loss_tells_goes_with_the_next_evaluation(tmp_path):
     records = trial.finish(DONE)
     assert [(r.step, r.train_seconds) for r in records if r.event == "eval"] == [(2, 1.5), (3, 2.5)]
     assert records[0].clock == "training"
+
+
+STEPS = {"regex": r"at (?P<step>\d+) (?P<train_seconds>\S+)s (?P<step_ms>\S+)ms"}
+
+
+def test_seconds_that_another_reader_tells_end_a_trial_before_its_first_evaluation(tmp_path):
+    trial = opened(tmp_path, STEPS, {"regex": LOSS}, kept=Budget(max_seconds=2))
+    write(tmp_path, "at 1 1.0s 9ms\n")
+    trial.read()
+    assert not trial.over
+    write(tmp_path, "at 2 2.5s 11ms\n")
+    trial.read()
+    assert trial.over
+
+
+def test_a_probe_needs_a_step_time_and_no_evaluation(tmp_path):
+    write(tmp_path, "at 1 1.0s 9ms\nat 2 2.0s 11ms\n")
+    (_, end) = opened(tmp_path, STEPS, {"regex": LOSS}, phase="probe").finish(DONE)
+    assert (end.status, end.step_ms) == ("completed", 10.0)
+    with pytest.raises(NothingRead, match="no line matches"):
+        opened(tmp_path, STEPS, {"regex": LOSS}).finish(DONE)
+    with pytest.raises(NothingRead, match="no line matches"):
+        opened(tmp_path, {"regex": LOSS}, phase="probe").finish(DONE)
 
 
 def test_without_a_printed_time_the_arrival_is_taken_and_said_so(tmp_path):

@@ -5,10 +5,10 @@ import pytest
 
 from search.history import Failure, History
 from search.objective import Objective, Seeds
-from search.simulation import Outcome, Simulation
+from search.simulation import Outcome, Simulation, single
 from search.strategies.base import StrategyFailed
 from search.strategies.greedy import Greedy
-from spec.records import Eval
+from spec.records import End, Eval
 from tests.search.worlds import Bowl, problem
 
 
@@ -289,3 +289,48 @@ def test_options_of_a_component_that_is_not_there_are_no_dimension_for_now():
     }
     history, _ = search(world, baseline={"a": 4, "opt": {"kind": "x"}}, space=space)
     assert history.accepted[-1].config["opt"] == {"kind": "y", "q": 2}
+
+
+class Lucky(Bowl):
+    """One change seems huge on the seeds that choose and is nothing; another helps a little."""
+
+    def train(self, request):
+        outcome = super().train(request)
+        (point,) = outcome.curve
+        config = request.description.config
+        less = 0.3 * (config["a"] == 2 and request.seed < 1500) + 0.03 * (config["b"] == 8)
+        return single(point.val_loss - less, outcome.seconds)
+
+
+def test_when_the_leader_fails_on_fresh_seeds_the_others_race_on():
+    tried = []
+    for salt in range(8):
+        world = Lucky(slope=0.0, common=0.0, salt=f"{salt}")
+        history, _ = search(world, Greedy(max_rounds=1), seeds=Seeds(max=5))
+        tried += [tuple(a["key"] for a in d.detail["attempts"]) for d in history.decisions]
+    assert tried.count(("a /2", "b x2")) >= 6
+
+
+class Faltering(Bowl):
+    """One change is good on the first seed and over a limit on all others."""
+
+    def train(self, request):
+        outcome = super().train(request)
+        late = request.description.config["a"] == 8 and request.seed != 1337
+        peak = 10**9 if late else 1
+        gain = 0.05 * (request.description.config["a"] == 8)
+        (point,) = outcome.curve
+        end = End(status="completed", peak_memory_bytes=peak)
+        point = point.model_copy(update={"val_loss": point.val_loss - gain})
+        return Outcome((point,), outcome.seconds, end=end)
+
+
+def test_a_candidate_that_breaks_a_measured_limit_races_no_further_and_is_never_taken():
+    objective = Objective(limits={"peak_memory": 10**6})
+    for confirm in (1, 2):
+        history, _ = search(
+            Faltering(slope=0.0), objective=objective, seeds=Seeds(max=5, confirm=confirm)
+        )
+        own = [t for t in history if t.request.description.config["a"] == 8]
+        assert sum(t.request.purpose.phase in ("screen", "race") for t in own) <= 2
+        assert {step.config["a"] for step in history.accepted} <= {2, 4}

@@ -11,7 +11,7 @@ from search.history import Decision, History
 from search.objective import Budget
 from search.results import derive, raised_words
 from search.run import app
-from search.session import check_length
+from search.session import check_baseline
 from search.simulation import Simulation
 from search.strategies.greedy import Greedy
 from search.strategies.greedy.options import RaiseBudget
@@ -68,7 +68,8 @@ def test_it_says_what_was_raised_and_why(whole):
     first, second = whole.raised
     assert "budget raised, max_steps 100 -> 200: no significant neighbour" in first.words
     assert "80 % power" in first.words
-    assert second.detail["budget"] == {"before": {"max_steps": 200}, "after": {"max_steps": 400}}
+    caps = {name: told["max_steps"] for name, told in second.detail["budget"].items()}
+    assert caps == {"first": 100, "before": 200, "after": 400}
     assert raised_words(whole) == "max_steps 100 -> 400"
 
 
@@ -153,7 +154,8 @@ def test_every_cap_is_raised_and_whole_ones_stay_whole():
 def test_a_budget_changed_by_hand_begins_anew(whole):
     asked = RaiseBudget()
     assert current(BUDGET, asked, whole.decisions) == Budget(max_steps=400)
-    assert current(Budget(max_steps=200), asked, whole.decisions) == Budget(max_steps=400)
+    by_hand = Budget(max_steps=200)  # although raises have come by it
+    assert current(by_hand, asked, whole.decisions) == by_hand
     assert current(Budget(max_steps=500), asked, whole.decisions) == Budget(max_steps=500)
     assert current(BUDGET, None, whole.decisions) == BUDGET
 
@@ -191,8 +193,8 @@ def test_a_baseline_that_ends_before_the_raised_budget_is_refused(budget, said):
     asked = exploration(budget=budget)
     assert isinstance(asked.trainer, Builtin)
     with pytest.raises(ConfigError, match=said):
-        check_length(asked, described(300), Document(None))
-    check_length(asked, described(800), Document(None))
+        check_baseline(asked, described(300), Document(None))
+    check_baseline(asked, described(800), Document(None))
 
 
 def test_a_foreign_baseline_that_ends_before_is_refused_too():
@@ -207,21 +209,38 @@ def test_a_foreign_baseline_that_ends_before_is_refused_too():
     assert trainer.longest(baseline) == {"max_steps": 300}
 
 
+def test_a_foreign_schedule_that_ends_before_the_training_does_not_keep_it_from_being_longer():
+    trainer = Foreign.model_validate(
+        {
+            "command": ["python", "train.py", "{args}"],
+            "budget": {"max_steps": ["max_iters", "lr_decay_iters"], "stop_at_loss": "goal"},
+            "metrics": [{"regex": r"val (?P<val_loss>\d+)"}],
+        }
+    )
+    config = {"a": 4, "b": 4, "c": 4, "max_iters": 5000, "lr_decay_iters": 1000, "goal": 2.0}
+    (baseline,) = Bowl().describe([config])
+    assert trainer.longest(baseline) == {"max_steps": 5000}
+    told = trainer.overlaid(config, 0, Budget(max_steps=2000))
+    assert (told["max_iters"], told["lr_decay_iters"]) == (2000, 1000)
+
+
 def test_the_results_tell_the_raise_and_keep_the_rounds_apart(whole):
     asked = exploration()
     (baseline,) = world().describe([{"a": 4, "b": 4}])
     found = derive(asked, baseline, whole)
     assert [block["iter"] for block in found["iterations"]] == [-1, 0, 1, 2, 3, 4]
     block = found["iterations"][2]
-    assert block["raised_budget"] == {"before": {"max_steps": 100}, "after": {"max_steps": 200}}
+    first = {"max_steps": 100}
+    assert block["raised_budget"] == {"first": first, "before": first, "after": {"max_steps": 200}}
     assert block["chosen"] is None
     assert found["incumbent"]["accepted_steps"] == 2
     rounds = {trial["trial"] for trial in found["incumbent"]["seeds"]}
     assert {whole[number].request.budget.max_steps for number in rounds} == {400}
 
 
-def test_an_older_raise_is_read_from_plain_data():
-    detail = {"budget": {"before": {"max_steps": 100}, "after": {"max_steps": 150}}}
+def test_a_raise_is_read_from_plain_data():
+    first = {"max_steps": 100}
+    detail = {"budget": {"first": first, "before": first, "after": {"max_steps": 150}}}
     history = History((), [Decision("raise", 0, "words", detail=detail)])
     assert current(BUDGET, RaiseBudget(), history.decisions) == Budget(max_steps=150)
     assert history.round == 1

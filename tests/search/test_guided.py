@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.history import Description
-from search.objective import Objective
+from search.history import Description, History, Purpose, Request, Trial
+from search.objective import Budget, Objective
 from search.simulation import Simulation
 from search.strategies.base import Run
 from search.strategies.explored import Explored
@@ -19,11 +19,13 @@ from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Array
 from search.strategies.model.lattice import Lattice, Points
+from search.strategies.model.lessons import lessons
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.random import Random
 from search.strategies.sampling import lattice_of
 from spec.errors import InputError
+from spec.records import End, Eval
 from tests.search.landscape import SPACE, Hill
 
 
@@ -216,3 +218,27 @@ def test_a_target_that_is_missed_counts_as_late():
     proposal = search.strategy.propose(timed, search.history)
     assert isinstance(proposal, Run)
     assert isinstance(proposal.requests[0].description, Description)
+
+
+def _timed(number: int, losses: list[float], target_seconds: float) -> Trial:
+    """A trial of one config whose losses come at equal distances up to some seconds."""
+    points = [
+        Eval(step=k, train_seconds=target_seconds * k / len(losses), val_loss=loss)
+        for k, loss in enumerate(losses, 1)
+    ]
+    described = Description({"n": number}, str(number), {})
+    request = Request(described, 1, Budget(), Purpose(0, "explore", {"path": "n"}))
+    return Trial(number, request, "finished", curve=tuple(points), end=End(status="completed"))
+
+
+def test_a_miss_teaches_how_near_it_came_but_never_that_it_was_quick():
+    hits = [_timed(0, [3.0, 2.4, 2.0], 40.0), _timed(1, [3.0, 2.5, 2.0], 60.0)]
+    near, far = _timed(2, [3.0, 2.5, 2.02], 70.0), _timed(3, [3.0, 2.6, 2.4], 70.0)
+    hasty = _timed(4, [3.0, 2.6, 2.4], 3.0)  # a small model falls fast, and then no further
+    history = History([*hits, near, far, hasty])
+    world = Hill()
+    asked = replace(world.problem(), objective=Objective(gain="time_to_target", target=2.0))
+    taught = lessons(Explored.of(asked, history))
+    assert taught["0"] == pytest.approx(-math.log(40.0))
+    assert taught["0"] > taught["1"] > taught["2"] > taught["3"]
+    assert taught["4"] < -math.log(50.0)

@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from search.exploration import Exploration
 from search.gains import expected_quality, quality
-from search.history import History, Purpose, Request, Trial
+from search.history import History, Purpose, Request, Stopped, Trial
 from search.objective import Budget, Objective, Seeds
 from search.run import app
 from search.simulation import Outcome, Simulation
@@ -38,6 +39,10 @@ class Curves(Bowl):
 
     wiggle: float = 0.003
     pace: float = 1.0
+
+    def _describe(self, config):
+        described = super()._describe(config)
+        return replace(described, inventory={**described.inventory, "planned_steps": 200})
 
     def train(self, request: Request) -> Outcome:
         final = self.loss(request.description.config)
@@ -90,6 +95,49 @@ def test_nothing_is_extrapolated_from_few_curves_or_few_evaluations_or_another_l
     assert extrapolate(cut(last, 2), [best], peers, LOSS) is None
     shorter = [replace(peer, curve=peer.curve[:-1]) for peer in peers]
     assert extrapolate(cut(last, 8), [best], shorter, LOSS) is None
+
+
+@pytest.mark.parametrize("planned", [{"planned_steps": 400}, {}])
+def test_nothing_is_extrapolated_to_another_length_than_the_trials_own(planned) -> None:
+    best, *peers, last = trials(Curves(), [8, *range(1, 8), *range(9, 40), 64])
+    told = last.request.description
+    inventory = {"parameters": told.inventory["parameters"], **planned}
+    request = replace(last.request, description=replace(told, inventory=inventory))
+    assert extrapolate(cut(last, 8), [best], peers, LOSS) is not None
+    assert extrapolate(replace(cut(last, 8), request=request), [best], peers, LOSS) is None
+
+
+def test_the_noise_of_seeds_makes_an_extrapolation_less_sure() -> None:
+    best, *peers, last = trials(Curves(), [8, *range(1, 8), *range(9, 40), 64])
+    alone = extrapolate(cut(last, 8), [best], peers, LOSS)
+    again = []
+    for number, trial in enumerate(peers[:6]):
+        points = [p.model_copy(update={"val_loss": p.val_loss + 0.1 * number}) for p in trial.curve]
+        request = replace(trial.request, seed=2)
+        again.append(replace(trial, number=100 + number, request=request, curve=tuple(points)))
+    repeated = extrapolate(cut(last, 8), [best], [*peers, *again], LOSS)
+    assert alone is not None
+    assert repeated is not None
+    assert repeated.error > alone.error + 0.05
+
+
+def test_a_prediction_counts_only_for_the_gain_it_was_made_for() -> None:
+    (trial,) = trials(Curves(), [8])
+    stopped = Stopped("curve", "", "val_loss", 2.5)
+    trial = replace(cut(trial, 8), state="stopped", stopped=stopped)
+    assert expected_quality(trial, LOSS) == pytest.approx(math.exp(-2.5))
+    assert expected_quality(trial, Objective(gain="val_bpb")) is None
+    assert expected_quality(trial, TIMED) is None
+
+
+def test_a_strategy_that_may_take_what_is_worse_ends_nothing() -> None:
+    world = Curves(noise=0.003, slope=0.2)
+    asked = problem(world, objective=TIMED)
+    for shrink, stopped in ((False, True), (True, False)):
+        strategy = Greedy(shrink=shrink, max_rounds=1)
+        simulation = Simulation(strategy, asked, world, early=EarlyStopping(cap=1.1))
+        simulation.run(max_trials=60)
+        assert any(trial.stopped for trial in simulation.history) is stopped
 
 
 def test_what_may_still_win_goes_on_and_what_cannot_is_stopped() -> None:
@@ -221,8 +269,30 @@ def test_a_real_trial_is_asked_to_end_and_kept_as_stopped(tmp_path: Path) -> Non
     told = yaml.read(tmp_path / "toy" / "results.yaml").data
     assert told["trials"]["stopped"] == 1
     assert told["stopped_early"][0]["reason"] == trial.stopped.words
+    assert [line["trial"] for line in told["stopped_early"]] == [trial.number]
     (pruned,) = [t for t in optuna_trials(tmp_path / "toy") if t.number == trial.number]
     assert pruned.state.name == "PRUNED"
+
+
+def test_what_was_stopped_runs_whole_once_the_rule_is_changed(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {
+        "trainer": {"kind": "toy", "steps": 20},
+        "baseline": {"rate": 4.0, "seconds": 0.15},
+        "space": {"width": {"choices": [4, 16]}},
+        "objective": {"gain": "time_to_target", "target": 1.7},
+        "strategy": "grid",
+        "seeds": {"confirm": 0},
+        "executor": {"kind": "local", "workers": 1, "start": "spawn", "device": "cpu", "grace": 5},
+    }
+    states = []
+    for cap in (2.0, 2.0, None):
+        file = toy.exploration(tmp_path, **asked, early_stopping={"cap": cap})
+        done = CliRunner().invoke(app, [str(file), "--out", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        history = open_study(tmp_path / "toy").history
+        wide = [t for t in history if t.request.description.config["width"] == 16]
+        states.append([trial.state for trial in wide])
+    assert states == [["stopped"], ["stopped"], ["failed", "finished"]]
 
 
 def optuna_trials(folder: Path) -> list[optuna.trial.FrozenTrial]:

@@ -24,10 +24,10 @@ from search.strategies.greedy import Greedy
 from search.strategies.neighbourhood import Candidate
 from search.strategies.random import Random
 from search.strategies.standing import Bench
-from search.strategies.verdict import judge
+from search.strategies.verdict import judge, reaches
 from search.summary import open_study
 from search.timed import OWN, SHARED, rules, times, times_words
-from search.times import rank_p, to_target
+from search.times import median_words, rank_p, to_target, told_times
 from spec import yaml
 from spec.records import End, Eval
 from tests.search.toy import exploration
@@ -120,7 +120,7 @@ def confirmed(table, seeds, alpha=0.025, **more):
     }
     bench = Bench(TIMED, described("base"), measured, **more)
     candidate = Candidate(Edit("name", "set", "new"), described("new"))
-    return judge(bench.confirming(candidate, seeds), TIMED, alpha)
+    return judge(bench.confirming(candidate, seeds), problem(Bowl(), objective=TIMED), alpha)
 
 
 def test_a_missing_incumbent_counts_as_long_as_it_was_trained_and_not_longer():
@@ -293,6 +293,27 @@ def test_the_horizon_rule_is_that_of_the_space():
     assert rules(own, ["width", "max_steps"], {})["horizon"] == OWN
     assert rules(own, ["iters"], {"budget": {"max_steps": "iters"}})["horizon"] == OWN
     assert rules(own, [], {})["clock"] == "train seconds"
+
+
+def test_seconds_since_the_launch_are_never_called_train_seconds():
+    own = [replace(trial(n, "base", n, 5.0), facts={"clock": "arrival"}) for n in (1, 2)]
+    said = "seconds since launch with start-up and evaluation"
+    assert rules(own, [], {})["clock"] == said
+    side = {each.seed: each for each in own}
+    asked = replace(problem(Bowl(), objective=TIMED), clock=CLOCK)
+    told = reaches({"time": told_times(side, side, TIMED)}, asked)
+    assert f"median of 2 fresh seeds; {said}, {CLOCK})" in told
+
+
+@given(st.floats(1e-3, 1e6))
+def test_a_time_is_told_in_digits(seconds):
+    said = median_words({"seconds": seconds, "missed": False}).removesuffix(" s")
+    assert float(said.replace(",", "")) == pytest.approx(seconds, rel=5.1e-3)
+    assert "e" not in said
+
+
+def test_a_time_just_below_a_thousand_is_told_in_digits():
+    assert median_words({"seconds": 999.7, "missed": True}) == "over 1,000 s"
 
 
 def test_a_search_for_time_tells_seconds_misses_and_what_they_are_alone(tmp_path):

@@ -34,11 +34,21 @@ class Block(Config):
     n_head: int = 4
 
 
+class Up(Config):
+    by: int
+
+
+class Down(Config):
+    by: int
+    floor: int = 0
+
+
 class Model(Config):
     blocks: Seq[Block] = (Block(),)
     lr: float = 1e-3
     size: int | float = 1
     sizes: Seq[int | Literal["auto"]] = ()
+    move: Up | Down = Up(by=1)
 
 
 def read(text):
@@ -104,6 +114,10 @@ def test_the_full_form_is_a_fixed_point(n_head, lr, norm):
 )
 def test_a_problem_names_place_path_value_rule_and_way_out(text, said):
     assert said in complaint(text)
+
+
+def test_what_all_members_of_a_union_ask_alike_is_told_once():
+    assert complaint("move: {by: x}") == "model.yaml:1:8: move.by: 'x' (str) should be an integer"
 
 
 def test_every_problem_is_told_at_once():

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from search.history import Decision, History
 from search.objective import Budget
-from search.strategies.base import Problem, Proposal, strategies
+from search.strategies.base import Expected, Problem, Proposal, strategies
 from search.strategies.greedy import raising
 from search.strategies.greedy.ground import Ground
 from search.strategies.greedy.options import Options
-from search.strategies.greedy.round import Round
+from search.strategies.greedy.round import OWN_SEEDS, Round
 from search.strategies.greedy.words import count
 from spec.config import Fault
 
@@ -51,14 +51,15 @@ class Greedy(Options):
         if self.raise_budget is not None:
             yield from raising.faults(budget, self.raise_budget, longest)
 
-    def most_trials(self, problem: Problem, candidates: int) -> int:
-        """See ``Strategy.most_trials``."""
+    def expected(self, problem: Problem, candidates: int) -> Expected:
+        """See ``Strategy.expected``."""
         seeds = problem.seeds
+        least = candidates * seeds.screen + max(seeds.screen, min(OWN_SEEDS, seeds.max))
         widths = [max(2, self.race >> block) for block in range(seeds.max - seeds.screen)]
         raced = sum(min(width, candidates) for width in widths)
         looks = seeds.max // seeds.confirm * seeds.confirm if seeds.confirm else 0
         confirmed = (min(self.attempts, candidates) + 1) * looks
-        return candidates * seeds.screen + raced + seeds.max + confirmed
+        return Expected(least, candidates * seeds.screen + raced + seeds.max + confirmed)
 
 
 __all__ = ["Greedy"]

@@ -62,8 +62,12 @@ class Outcome:
         told += words.sensitivity(ground.problem, noise, ground.looks, ground.options.alpha)
         if after is None:
             return Decision("stop", ground.number, told, detail=detail)
-        detail["budget"] = {"before": raising.told(now), "after": raising.told(after)}
-        told = f"round {ground.number}: budget raised, {raising.words(now, after)}: {told}"
+        detail["budget"] = {
+            "first": raising.told(ground.budget),
+            "before": raising.told(now),
+            "after": raising.told(after),
+        }
+        told = f"round {ground.number}: budget raised, {now.growth(after)}: {told}"
         return Decision("raise", ground.number, told, detail=detail)
 
     def _paid(self, standing: Standing, confirmed: Data) -> float | None:

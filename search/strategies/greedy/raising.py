@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from search.history import Decision
-from search.objective import Budget
+from search.objective import CAPS, Budget
 from search.strategies.greedy.options import RaiseBudget
 from spec.config import Data, Fault
-
-CAPS = ("max_steps", "max_tokens", "max_seconds")
-"""What a raise makes longer."""
 
 
 def current(budget: Budget, asked: RaiseBudget | None, decisions: Iterable[Decision]) -> Budget:
     """The budget of trials now: the exploration's, after the raises recorded since it holds.
 
-    A budget changed by hand begins anew: a raise counts where it set out from the budget before.
+    A budget changed by hand begins anew: only raises that began from the same one count.
     """
     if asked is None:
         return budget
-    for before, after in recorded(decisions):
-        budget = after if before == budget else budget
-    return budget
+    raises = (decision for decision in decisions if decision.kind == "raise")
+    own = [d.budgets[1] for d in raises if d.detail["budget"]["first"] == told(budget)]
+    return own[-1] if own else budget
 
 
 def following(first: Budget, now: Budget, asked: RaiseBudget | None) -> Budget | None:
@@ -36,14 +33,6 @@ def following(first: Budget, now: Budget, asked: RaiseBudget | None) -> Budget |
     ladder = [] if asked is None else list(budgets(first, asked))
     longer = (budget for budget in ladder if _above(budget, now))
     return next(longer, None)
-
-
-def recorded(decisions: Iterable[Decision]) -> Iterator[tuple[Budget, Budget]]:
-    """Budget before and after each raise."""
-    for decision in decisions:
-        if decision.kind == "raise":
-            told = decision.detail["budget"]
-            yield Budget(**told["before"]), Budget(**told["after"])
 
 
 def budgets(first: Budget, asked: RaiseBudget) -> Iterator[Budget]:
@@ -78,12 +67,6 @@ def faults(budget: Budget, asked: RaiseBudget, longest: Mapping[str, float]) -> 
                 f"budget.{name} would grow to {cap:,.6g}, but the baseline itself trains no longer "
                 f"than {own:,.6g}; set its own length as high, or raise less",
             )
-
-
-def words(before: Budget, after: Budget) -> str:
-    """What grows, such as ``max_steps 400 -> 800``."""
-    caps = [(name, getattr(before, name), getattr(after, name)) for name in CAPS]
-    return ", ".join(f"{name} {a:,.6g} -> {b:,.6g}" for name, a, b in caps if a is not None)
 
 
 def told(budget: Budget) -> Data:

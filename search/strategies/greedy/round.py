@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from search.history import Decision
+from search.history import CALIBRATE, CONFIRM
 from search.strategies.base import Proposal, Run
 from search.strategies.greedy.decisions import Outcome
 from search.strategies.greedy.ground import Ground
@@ -23,7 +23,7 @@ from search.strategies.standing import Standing, best_first, contenders, tell
 from search.strategies.verdict import Verdict, judge
 from spec.config import Data
 
-_CALIBRATE = 3
+OWN_SEEDS = 3
 """Seeds of the incumbent in every round, where the exploration allows that many."""
 
 
@@ -37,6 +37,7 @@ class Round:
         waiting: Those that an earlier round measured and that cannot be the best now.
         standings: Where the trained ones stand, by the key of the edit.
         attempts: What fresh seeds said of those that were tried on them.
+        turns: How many of them since the last neighbour joined.
     """
 
     ground: Ground
@@ -44,6 +45,7 @@ class Round:
     waiting: list[Postponed] = field(default_factory=list)
     standings: dict[str, Standing] = field(default_factory=dict)
     attempts: list[Data] = field(default_factory=list)
+    turns: int = 0
 
     def propose(self) -> Proposal:
         """What to do next; see ``Strategy.propose``."""
@@ -52,12 +54,13 @@ class Round:
             missing = self._screen() or self._race()
             if missing is not None:
                 return missing
-            confirmed = self._confirm()
-            if isinstance(confirmed, Run | Decision):
-                return confirmed
-            if not confirmed:
+            best, ground = self._best(), self.ground
+            if late := due(self.waiting, best, ground.confidence, ground.rate):
+                self._train(late)
+            elif best is None:
                 return self._outcome().without_step()
-            self._train(confirmed)
+            elif (proposal := self._confirm(best)) is not None:
+                return proposal
 
     @cached_property
     def trials(self) -> Trials:
@@ -77,6 +80,7 @@ class Round:
 
     def _train(self, joining: Iterable[Postponed]) -> None:
         """Let some that wait join those that are trained."""
+        self.turns = 0
         keys = {postponed.candidate.edit.key for postponed in joining}
         self.waiting = [p for p in self.waiting if p.candidate.edit.key not in keys]
         still = {postponed.candidate.edit.key for postponed in self.waiting}
@@ -87,8 +91,8 @@ class Round:
     def _screen(self) -> Run | None:
         """The incumbent on some seeds, every neighbour that is trained on the first of them."""
         seeds, trials = self.ground.problem.seeds, self.trials
-        calibrate = max(seeds.screen, min(_CALIBRATE, seeds.max))
-        own = [trials.request(None, s, "calibrate") for s in trials.selection_seeds(calibrate)]
+        calibrate = max(seeds.screen, min(OWN_SEEDS, seeds.max))
+        own = [trials.request(None, s, CALIBRATE) for s in trials.selection_seeds(calibrate)]
         shared = trials.selection_seeds(seeds.screen)
         return trials.collect(
             own + [trials.request(c, seed, "screen") for c in self.trained for seed in shared]
@@ -101,6 +105,7 @@ class Round:
         running = self._stand(c for c in self.trained if c.edit.key not in tried)
         width = ground.options.race
         for count in range(seeds.screen + 1, seeds.max + 1):
+            running = [standing for standing in running if not self._ruled_out(standing)]
             running = contenders(running, width, ground.confidence, ground.rate)
             if not running or trials.selecting().noise() is None:
                 break
@@ -113,24 +118,24 @@ class Round:
             width = max(2, width // 2)
         return None
 
-    def _confirm(self) -> Proposal | list[Postponed]:
+    def _best(self) -> Standing | None:
+        """Who is to be tried next; None when nobody is clear, or all turns are used up."""
+        ranked = self._ranked() if self.turns < self.ground.options.attempts else []
+        return ranked[0] if ranked else None
+
+    def _confirm(self, standing: Standing) -> Proposal | None:
         """Test the best on seeds that played no part in choosing it.
 
         Returns:
-            Trials to run, the step to accept, or who else has to be trained first: nobody, when
-            there is nothing left to try.
+            Trials to run or the step to accept; None when it failed, and the others race on.
         """
-        ground, options = self.ground, self.ground.options
-        for standing in self._ranked()[: options.attempts]:
-            if late := due(self.waiting, standing, ground.confidence, ground.rate):
-                return late
-            verdict = self._attempt(standing, options.alpha / 2 ** (len(self.attempts) + 1))
-            if isinstance(verdict, Run):
-                return verdict
-            self.attempts.append(verdict)
-            if verdict["confirmed"]:
-                return self._outcome().accept(standing)
-        return due(self.waiting, None, ground.confidence, ground.rate)
+        alpha = self.ground.options.alpha / 2 ** (len(self.attempts) + 1)
+        verdict = self._attempt(standing, alpha)
+        if isinstance(verdict, Run):
+            return verdict
+        self.attempts.append(verdict)
+        self.turns += 1
+        return self._outcome().accept(standing) if verdict["confirmed"] else None
 
     def _attempt(self, standing: Standing, alpha: float) -> Run | Data:
         """One candidate on fresh seeds, looked at block by block; the looks share ``alpha``."""
@@ -141,12 +146,12 @@ class Round:
         told: Data = {}
         for count in ground.looks:
             fresh, sides = trials.fresh_seeds(count), (candidate, None)
-            asked = [trials.request(side, seed, "confirm") for seed in fresh for side in sides]
+            asked = [trials.request(side, seed, CONFIRM) for seed in fresh for side in sides]
             missing = trials.collect(asked)
             if missing is not None:
                 return missing
             result = trials.whole().confirming(candidate, fresh)
-            verdict = judge(result, ground.problem.objective, level, margin)
+            verdict = judge(result, ground.problem, level, margin)
             told = self._told(result, verdict, level)
             gain, over = result.gain, verdict.confirmed or verdict.hopeless
             if over or gain is None or gain.high(ground.confidence) <= margin:

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from search.gains import Noise, scores
-from search.history import INTERRUPTED, Description, History, Purpose, Request, Trial
+from search.history import CONFIRM, INTERRUPTED, Description, History, Purpose, Request, Trial
 from search.strategies.base import Problem, Run, StrategyFailed
 from search.strategies.neighbourhood import Candidate
 from search.strategies.standing import Bench
 
 _TOO_MANY = 3
 """Failures of the incumbent in one round after which the search cannot go on."""
-_CONFIRM = "confirm"
 
 Table = dict[str, dict[int, Trial]]
 """Config id -> seed -> trial."""
@@ -61,7 +60,7 @@ class Trials:
         if missing or running:
             return Run(missing, len(missing) + running)
         for request, trial in found:
-            fresh = request.purpose.phase == _CONFIRM
+            fresh = request.purpose.phase == CONFIRM
             table = self.confirming if fresh else self.chosen_by
             table.setdefault(trial.config_id, {})[trial.seed] = trial
         return None

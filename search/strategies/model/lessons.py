@@ -44,18 +44,20 @@ def lessons(explored: Explored) -> dict[str, float]:
 def _imputed(explored: Explored, missed: Sequence[str]) -> dict[str, float]:
     """What configs that missed the target are taken for, so that the model can tell them apart.
 
-    Their time is carried on from where they ended, at the pace at which those that hit the target
-    came to it: nats per logarithm of time, over the last half of their time. At most ``FARTHEST``
-    times the longest hit.
+    Their time is carried on from where they ended, or from the typical hit if that is later, at the
+    pace at which those that hit the target came to it: nats per logarithm of time, over the last
+    half of their time. Short trainings of small models fall fast and then no further, so their own
+    end alone would promise too much. At most ``FARTHEST`` times the longest hit.
     """
     hits, paces = _hits(explored)
     if not missed or not hits:
         return {}
     pace = max(median(paces), 1e-9) if paces else 1.0
-    floor = min(hits) - math.log(FARTHEST)
+    floor, typical = min(hits) - math.log(FARTHEST), median(hits)
     found = {}
     for name in missed:
-        own = [_carried_on(explored, trial, pace) for trial in explored.rows[name].values()]
+        row = explored.rows[name].values()
+        own = [_carried_on(explored, trial, pace, typical) for trial in row]
         found[name] = max(fmean(own), floor)
     return found
 
@@ -77,7 +79,7 @@ def _hits(explored: Explored) -> tuple[list[float], list[float]]:
     return hits, paces
 
 
-def _carried_on(explored: Explored, trial: Trial, pace: float) -> float:
+def _carried_on(explored: Explored, trial: Trial, pace: float, typical: float) -> float:
     """Minus the logarithm of the seconds a trial took, or would have needed to the target."""
     value, target = explored.quality(trial), explored.problem.objective.target
     if value is not None and value > -math.inf:
@@ -86,7 +88,8 @@ def _carried_on(explored: Explored, trial: Trial, pace: float) -> float:
     if point is None or target is None:
         return -math.inf
     left = max(point.val_loss - target, 0.0)
-    return -math.log(max(point.train_seconds, 1e-9)) - left / pace
+    end = -math.log(max(trial.curve[-1].train_seconds, 1e-9))
+    return min(end, typical) - left / pace
 
 
 def _worth(explored: Explored, value: float) -> float:
