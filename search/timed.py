@@ -19,6 +19,7 @@ from search.times import (
 from spec.config import Data
 
 SHARED = "all candidates share one planned length, so their crossings are of one horizon"
+CHANGED = "the budget of a trial was changed in between; only crossings under one are compared"
 OWN = "the planned length is part of the candidate; only the confirmed crossing counts"
 
 
@@ -80,7 +81,9 @@ def rules(trials: Sequence[Trial], space: Iterable[str], trainer: Mapping[str, A
         for trial in trials
     }
     own = [trial for trial in trials if not trial.probe]
+    alike = OWN if lengths & leaves or len(planned) > 1 else SHARED
+    budgets = {trial.request.budget.key for trial in own}
     return {
         "clock": clock_words(own[-1].request.clock if own else "", clock_of(own)),
-        "horizon": OWN if lengths & leaves or len(planned) > 1 else SHARED,
+        "horizon": CHANGED if len(budgets) > 1 and alike == SHARED else alike,
     }

@@ -26,7 +26,7 @@ from search.strategies.random import Random
 from search.strategies.standing import Bench
 from search.strategies.verdict import judge, reaches
 from search.summary import open_study
-from search.timed import OWN, SHARED, rules, times, times_words
+from search.timed import CHANGED, OWN, SHARED, rules, times, times_words
 from search.times import median_words, rank_p, to_target, told_times
 from spec import yaml
 from spec.records import End, Eval
@@ -293,6 +293,8 @@ def test_the_horizon_rule_is_that_of_the_space():
     assert rules(own, ["width", "max_steps"], {})["horizon"] == OWN
     assert rules(own, ["iters"], {"budget": {"max_steps": "iters"}})["horizon"] == OWN
     assert rules(own, [], {})["clock"] == "train seconds"
+    longer = replace(own[0], request=replace(own[0].request, budget=Budget(max_steps=9)))
+    assert rules([*own, longer], ["width"], {})["horizon"] == CHANGED
 
 
 def test_seconds_since_the_launch_are_never_called_train_seconds():

@@ -41,7 +41,7 @@ def config_id(data: Data) -> str:
     return identity(TrainerConfig.read(Document(data)).full())
 
 
-@pytest.mark.parametrize("name", ["tiny", "nanogpt_cpu", "gpt2"])
+@pytest.mark.parametrize("name", ["tiny", "nanogpt_cpu", "shakespeare_fast", "gpt2"])
 def test_a_baseline_in_full_form_is_itself(name: str, repository: Path) -> None:
     config = TrainerConfig.read(
         yaml.read(repository / "explorations" / "baselines" / f"{name}.yaml")
