@@ -16,6 +16,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,17 +100,24 @@ def best_ratio(world: Flat) -> tuple[int | None, int]:
     return (best if ratios[best] > 0 else None), len(scores)
 
 
+Taken = Sequence[tuple[int | None, int]]
+
 RULES = {"espalier": ours, "best of one seed": best_of_round, "gain/cost > 0": best_ratio}
 
 
-def null_table(rounds: int, quick: bool) -> tuple[list[str], float]:
+def played(worlds: Sequence[Flat], pool: Executor) -> dict[str, Taken]:
+    """What every rule takes in every world."""
+    return {name: list(pool.map(rule, worlds, chunksize=10)) for name, rule in RULES.items()}
+
+
+def null_table(rounds: int, quick: bool, pool: Executor) -> tuple[list[str], float]:
     """Share of rounds with a false step, by K and noise; and ours at its worst."""
     lines = [f"{'K':>4} {'noise':>7} " + " ".join(f"{name:>17}" for name in RULES) + "   trials"]
     worst = 0.0
     for neighbours in (14,) if quick else (4, 14, 40):
         for noise in (0.01,) if quick else (0.001, 0.01, 0.05):
             worlds = [Flat(neighbours, noise, 0.0, salt) for salt in range(rounds)]
-            taken = {name: [rule(world) for world in worlds] for name, rule in RULES.items()}
+            taken = played(worlds, pool)
             rates = {
                 name: sum(x is not None for x, _ in found) / rounds for name, found in taken.items()
             }
@@ -120,12 +128,12 @@ def null_table(rounds: int, quick: bool) -> tuple[list[str], float]:
     return lines, worst
 
 
-def power_table(rounds: int, neighbours: int = 14) -> list[str]:
+def power_table(rounds: int, pool: Executor, neighbours: int = 14) -> list[str]:
     """Share of rounds that take the one true step, and the trials spent."""
     lines = [f"{'effect':>7} " + " ".join(f"{name:>17}" for name in RULES) + "   trials"]
     for effect in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0):
         worlds = [Flat(neighbours, 0.01, effect, salt) for salt in range(rounds)]
-        taken = {name: [rule(world) for world in worlds] for name, rule in RULES.items()}
+        taken = played(worlds, pool)
         rates = [sum(x == 1 for x, _ in found) / rounds for found in taken.values()]
         spent = sum(trials for _, trials in taken["espalier"]) / rounds
         lines.append(
@@ -145,8 +153,9 @@ def main() -> int:
     quick = parser.parse_args().quick
     rounds = 150 if quick else 1000
     started = time.monotonic()
-    null, worst = null_table(rounds, quick)
-    power = power_table(40 if quick else 300)
+    with ProcessPoolExecutor() as pool:
+        null, worst = null_table(rounds, quick, pool)
+        power = power_table(40 if quick else 300, pool)
     # the rate is itself an estimate: the bar allows what 1000 rounds at exactly alpha would show
     bar = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / rounds)
     text = "\n".join(
