@@ -17,7 +17,7 @@ from search.strategies.explored import Explored
 from search.strategies.guided import Guided, guide_of
 from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
-from search.strategies.model.forms import Array
+from search.strategies.model.forms import Array, squared
 from search.strategies.model.lattice import Lattice, Points
 from search.strategies.model.lessons import lessons
 from search.strategies.model.surrogate import Surrogate
@@ -96,6 +96,18 @@ def _effects(features: Features, points: Points, rng: np.random.Generator) -> Ar
     weights: Array = rng.standard_normal(len(features.groups)) * scale
     values: Array = features(points) @ weights
     return values
+
+
+def test_a_form_is_what_the_features_come_to(lattice: Lattice):
+    features, rng = Features(lattice), np.random.default_rng(8)
+    points, weights = lattice.scattered(rng, 50), rng.standard_normal(len(features.groups))
+    kinds = np.array(features.groups)
+    crossed = np.zeros(len(features.crossed))
+    crossed[features.crossed] = weights[kinds == "cross"]
+    single = weights[~np.isin(kinds, ["cross", "wave"])]
+    waves = features.waves(weights[kinds == "wave"])
+    form = features.table.form(single, squared(crossed, features.mains), 0.5, waves)
+    assert np.allclose(form(lattice.marks(points)), 0.5 + features(points) @ weights)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])

@@ -8,12 +8,20 @@ from typing import Literal
 import numpy as np
 
 from search.strategies.model.axes import Axis
-from search.strategies.model.forms import Array, Table, pairs
+from search.strategies.model.forms import Array, Table, Waves, pairs
 from search.strategies.model.lattice import Lattice, Points
 
-Group = Literal["main", "bend", "level", "layer", "cross"]
+Group = Literal["main", "bend", "level", "layer", "cross", "wave"]
 FEW_LEVELS = 12
 """Axes with more levels than this are smooth: their single levels get no effect of their own."""
+
+
+WAVES = 100
+"""Random Fourier features: the kernel is met within a tenth."""
+WIDE = 1.0
+"""Length of the kernel, in units of an axis' range."""
+HEIGHT = (2.0 / WAVES) ** 0.5
+"""Of one wave, so that all together have the kernel's unit variance."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,9 @@ class Features:
     An axis with a value per layer has one common effect, the mean over the layers, and smaller
     ones: of the position in the stack, and of every single layer. Strength is shared that way: a
     step in one layer is worth less than the noise of one training. Choices are indicators beside
-    the baseline's. Common effects of different axes meet in products.
+    the baseline's. Common effects of different axes meet in products; what is left of them is a
+    smooth function, by random Fourier features (Rahimi and Recht, NIPS 2007) of a Gaussian kernel
+    as wide as a range.
 
     Args:
         lattice: Whose points.
@@ -48,12 +58,25 @@ class Features:
         left, right = np.triu_indices(self.mains)
         owners = np.array([lattice.axes.index(column.axis) for column in mains])
         self.crossed = owners[left] != owners[right]
-        self.groups: list[Group] = [c.group for c in columns] + ["cross"] * int(self.crossed.sum())
+        rng = np.random.default_rng(0)
+        self.along = rng.standard_normal((self.mains, WAVES)) / WIDE
+        self.phases = rng.uniform(0.0, 2.0 * np.pi, WAVES)
+        self.groups: list[Group] = [column.group for column in columns]
+        self.groups += ["cross"] * int(self.crossed.sum())
+        self.groups += ["wave"] * WAVES
 
     def __call__(self, points: Points) -> Array:
-        """(B, C) to (B, features), the pairs last."""
+        """(B, C) to (B, features): those of single axes, then pairs, then waves."""
         rows = self.table(points)
-        return np.hstack([rows, pairs(rows[:, : self.mains])[:, self.crossed]])
+        mains = rows[:, : self.mains]
+        waves = np.cos(mains @ self.along + self.phases) * HEIGHT
+        return np.hstack([rows, pairs(mains)[:, self.crossed], waves])
+
+    def waves(self, weights: Array) -> Waves | None:
+        """The waves with these weights; None when all are zero."""
+        if not weights.any():
+            return None
+        return Waves(self.along, self.phases, weights * HEIGHT)
 
 
 def _mains(axis: Axis) -> list[_Column]:

@@ -1,4 +1,4 @@
-"""Quadratic forms on a lattice: what the search inside a proposal evaluates by the thousand."""
+"""Forms on a lattice, quadratic and waved: what a proposal evaluates by the thousand."""
 
 from __future__ import annotations
 
@@ -30,9 +30,31 @@ class Table:
         summed: Array = self._lattice.marks(points) @ self._rows
         return summed
 
-    def form(self, linear: Array, square: Array, constant: float) -> Form:
-        """``constant + rows @ linear + m square m`` with ``m`` the first features of the rows."""
-        return Form(self._rows @ linear, self._rows[:, : len(square)], square, constant)
+    def form(
+        self, linear: Array, square: Array, constant: float, waves: Waves | None = None
+    ) -> Form:
+        """``constant + rows @ linear + m square m + waves(m)``, ``m`` the rows' first features."""
+        return Form(self._rows @ linear, self._rows[:, : len(square)], square, constant, waves)
+
+
+@dataclass(frozen=True)
+class Waves:
+    """A sum of cosines of the features that are multiplied: any smooth function of them.
+
+    Attributes:
+        along: Directions, (m, k).
+        phases: (k,).
+        heights: (k,).
+    """
+
+    along: Array
+    phases: Array
+    heights: Array
+
+    def __call__(self, mains: Array) -> Array:
+        """(B, m) to (B,)."""
+        values: Array = np.cos(mains @ self.along + self.phases) @ self.heights
+        return values
 
 
 @dataclass(frozen=True)
@@ -44,18 +66,22 @@ class Form:
         mains: What it adds to the features that are multiplied, (levels, m).
         square: Their products' weights, (m, m).
         constant: Added to all.
+        waves: What else the multiplied features add; None for nothing.
     """
 
     linear: Array
     mains: Array
     square: Array
     constant: float = 0.0
+    waves: Waves | None = None
 
     def __call__(self, marks: Array) -> Array:
         """Values of points, (B, levels) to (B,); see ``Lattice.marks``."""
         mains = marks @ self.mains
         values: Array = marks @ self.linear
         values += ((mains @ self.square) * mains).sum(axis=1) + self.constant
+        if self.waves is not None:
+            values += self.waves(mains)
         return values
 
 

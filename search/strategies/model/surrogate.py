@@ -9,13 +9,13 @@ from itertools import product
 
 import numpy as np
 
-from search.strategies.model.features import Features, Group
+from search.strategies.model.features import WAVES, Features, Group
 from search.strategies.model.forms import Array, Form, squared
 from search.strategies.model.lattice import Points
 
 PRIORS: tuple[Mapping[Group, float], ...] = tuple(
-    {"main": 1.0, "bend": bend, "level": 0.15 * bend, "layer": layer, "cross": cross}
-    for bend, layer, cross in product((0.3, 0.8), (0.2, 0.7), (0.1, 0.4, 1.0))
+    {"main": 1.0, "bend": 0.5, "level": 0.08, "layer": layer, "cross": cross, "wave": wave}
+    for layer, cross, wave in product((0.2, 0.7), (0.1, 0.4, 1.0), (0.0, 0.2))
 )
 """Standard deviations of effects beside that of a common one; the data weigh these priors."""
 GAINS = np.geomspace(1.0, 1e6, 13)
@@ -90,12 +90,13 @@ class Surrogate:
         return self._form(_mean(fit) + boldness * fit.widths * draw)
 
     def _form(self, weights: Array) -> Form:
-        features = self._features
-        size = len(weights) - int(features.crossed.sum())
+        features, last = self._features, len(weights) - WAVES
+        size = last - int(features.crossed.sum())
         on_pairs = np.zeros(len(features.crossed))
-        on_pairs[features.crossed] = weights[size:]
+        on_pairs[features.crossed] = weights[size:last]
         constant = self._level - float(self._centre @ weights)
-        return features.table.form(weights[:size], squared(on_pairs, features.mains), constant)
+        square = squared(on_pairs, features.mains)
+        return features.table.form(weights[:size], square, constant, features.waves(weights[last:]))
 
 
 def _fits(features: Features, design: Array, values: Array) -> list[_Fit]:
