@@ -150,12 +150,13 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds; keeps no result")
-    quick = parser.parse_args().quick
-    rounds = 150 if quick else 1000
+    parser.add_argument("--rounds", type=int, default=1000, help="of each K and noise")
+    options = parser.parse_args()
+    quick, rounds = options.quick, 150 if options.quick else options.rounds
     started = time.monotonic()
     with ProcessPoolExecutor() as pool:
         null, worst = null_table(rounds, quick, pool)
-        power = power_table(40 if quick else 300, pool)
+        power = power_table(40 if quick else rounds * 3 // 10, pool)
     # the rate is itself an estimate: the bar allows what 1000 rounds at exactly alpha would show
     bar = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / rounds)
     text = "\n".join(
@@ -174,7 +175,8 @@ def main() -> int:
     print(text)  # the figure
     if not quick:
         RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(f"python -m benchmarks.false_accepts\n\n{text}\n", encoding="utf-8")
+        command = f"python -m benchmarks.false_accepts --rounds {rounds}"
+        RESULT.write_text(f"{command}\n\n{text}\n", encoding="utf-8")
     return int(worst > bar)
 
 

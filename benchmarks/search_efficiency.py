@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, median
@@ -42,7 +42,7 @@ BAR = 100
 """The budget at which guided has to leave at most a third of the best sampler's regret."""
 LOOPED = (50, 100, 200)
 """Trainings the ancestor's loop may spend; greedy has to need at most half of the last one."""
-LOOP_TRIALS = 400
+LOOP_TRIALS = 200
 """Trainings after which greedy and the loop are cut off."""
 
 SEARCHES: Mapping[str, Callable[[], Sampling]] = {
@@ -56,6 +56,8 @@ SEARCHES: Mapping[str, Callable[[], Sampling]] = {
 STEPWISE = ("greedy", "loop")
 """Searches with a way of accepted steps: how many trainings it took counts."""
 PEERS = ("tpe", "gp", "nsgaii", "cmaes")
+DEEP = 5
+"""Seeds that go on to the largest budget, which costs most of the time; the others end at BAR."""
 SLOW = {"gp": (1, 100, (0.005,))}
 """Searches too slow to repeat: how many seeds, how many trainings, which noises."""
 
@@ -168,8 +170,15 @@ def planned(quick: bool, seeds: int, names: list[str]) -> list[Case]:
                 if quick:
                     trials = min(trials, 50 if name not in STEPWISE else 300)
                 if noise in noises:
-                    cases += [Case(landscape, noise, name, k, trials) for k in range(count)]
+                    cases += [
+                        Case(landscape, noise, name, k, _depth(name, k, trials))
+                        for k in range(count)
+                    ]
     return sorted(cases, key=lambda case: case.seed)  # cut short, it still compares like with like
+
+
+def _depth(name: str, seed: int, trials: int) -> int:
+    return trials if name in STEPWISE or seed < DEEP else min(trials, BAR)
 
 
 def table(done: Done) -> dict[tuple[str, float, str, int], float]:
@@ -193,12 +202,9 @@ def spent_for_same(done: Done, at: tuple[str, float], budget: int) -> list[float
     for case, path in done.items():
         if case.search != "loop" or (case.landscape, case.noise) != at:
             continue
-        (ours,) = (
-            found
-            for other, found in done.items()
-            if (other.landscape, other.noise, other.search, other.seed)
-            == (*at, "greedy", case.seed)
-        )
+        ours = done.get(replace(case, search="greedy"))
+        if ours is None:
+            continue
         held = min(regret for spent, regret in path.items() if spent <= budget)
         ratios.append(_first(ours, held) / budget)
     return ratios
@@ -307,16 +313,18 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--resume", action="store_true", help="keep what earlier runs found")
+    parser.add_argument("--report", action="store_true", help="only tell what earlier runs found")
     parser.add_argument("--searches", default=",".join([*SEARCHES, *STEPWISE]))
     options = parser.parse_args()
     names = [
         n for n in options.searches.split(",") if not (n == "cmaes" and not find_spec("cmaes"))
     ]
     names = [n for n in names if not (options.quick and n in ("gp", "random"))]
-    cases = planned(options.quick, 2 if options.quick else options.seeds, names)
-    done = saved() if options.resume else {}
-    run(cases, options.workers, (lambda _: None) if options.quick else save, done)
-    done = {case: done[case] for case in cases}
+    done = saved() if options.resume or options.report else {}
+    if not options.report:
+        cases = planned(options.quick, 2 if options.quick else options.seeds, names)
+        run(cases, options.workers, (lambda _: None) if options.quick else save, done)
+        done = {case: done[case] for case in cases}
     text, met = report(done, 50 if options.quick else BAR)
     print(text)
     if not options.quick and {*SEARCHES, *STEPWISE} == set(names):
