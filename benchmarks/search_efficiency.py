@@ -227,10 +227,10 @@ def report(done: Done, bar: int) -> tuple[str, bool]:
     lines += _regret_rows(done, means)
     head = f"| landscape | noise | guided / best sampler at {bar}, % | bar 1/3 |"
     lines += ["", head, "|---|---|---|---|", *(row for row, _ in guided)]
-    told = f"of {', '.join(map(str, LOOPED))} trainings of the ancestor's rule"
+    told = f"{', '.join(map(str, LOOPED))} trainings of the ancestor's rule"
     lines += [
         "",
-        f"Trainings greedy takes to the best that was held within {told}, as a share:",
+        f"Trainings greedy takes to the best that was held within {told}, over these:",
         "",
     ]
     heads = [*map(str, LOOPED), "greedy ends at", "loop ends at", f"bar 1/2 at {LOOPED[-1]}"]
