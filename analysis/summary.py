@@ -13,7 +13,7 @@ from analysis.view import View, cost_axis, cost_of
 from search.gains import scores
 from search.history import Trial
 from search.results import counts, incumbent_of, raised_words
-from search.times import median_words
+from search.to_target import median_words
 from spec import yaml
 
 MOST_DIFFERENCES = 200

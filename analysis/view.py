@@ -14,7 +14,7 @@ from search.costs import COSTS
 from search.gains import quality, scores
 from search.history import INTERRUPTED, Decision, Description, History, Trial
 from search.summary import Opened, open_study, study_times_of
-from search.times import crossings, median_words, to_target
+from search.to_target import crossings, median_words, to_target
 
 Told = Mapping[str, Any]
 """Plain data that a decision recorded."""

@@ -37,7 +37,7 @@ from search.session import (
 )
 from search.strategies.base import Problem
 from search.study import Study
-from search.timed import time_lines
+from search.target_words import time_lines
 from search.trainers import Describer, describe_baseline
 from search.trainers.environment import changes
 from spec.errors import InputError

@@ -60,13 +60,7 @@ def exclusive_step_ms(config_id: str, history: History) -> float | None:
 
 
 def _whom(problem: Problem, history: History) -> list[Description]:
-    if not history.accepted:
-        return [problem.baseline]
-    config = history.accepted[-1].config
-    assert config is not None
-    (incumbent,) = problem.describe([config])
-    assert isinstance(incumbent, Description)
-    return [problem.baseline, incumbent]
+    return [problem.baseline, *([problem.incumbent(history)] if history.accepted else [])]
 
 
 def _clock(problem: Problem) -> str:

@@ -16,7 +16,7 @@ from search.gains import best
 from search.history import Decision, Description, History, Trial
 from search.objective import Objective
 from search.results import counts, finished_incumbents, incumbent_of
-from search.timed import times, times_words
+from search.target_words import times, times_words
 
 PLAIN_EVERY = 15.0
 """Seconds between two lines about the same round when the output is no terminal."""

@@ -16,8 +16,8 @@ from search.gains import best, scores
 from search.history import CONFIRM, INTERRUPTED, Decision, Description, History, Trial
 from search.ledger import Ledger
 from search.objective import Objective
-from search.timed import rules, times
-from search.times import crossings, to_target
+from search.target_words import rules, times
+from search.to_target import crossings, to_target
 from spec import yaml
 from spec.config import Data
 

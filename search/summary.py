@@ -17,7 +17,7 @@ from search.ledger import Ledger, Spending
 from search.objective import Objective
 from search.results import counts, incumbent_of, latest_setting, metrics, rerun, study_times
 from search.study import Study
-from search.timed import time_lines
+from search.target_words import time_lines
 from spec import yaml
 from spec.config import Data
 from spec.errors import InputError

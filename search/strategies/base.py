@@ -73,6 +73,16 @@ class Problem:
         """A trial of a config in this problem's setting."""
         return Request(description, seed, self.budget, purpose, self.clock)
 
+    def incumbent(self, history: History) -> Description:
+        """The config accepted last, or the baseline."""
+        if not history.accepted:
+            return self.baseline
+        config = history.accepted[-1].config
+        assert config is not None
+        (description,) = self.describe([config])
+        assert isinstance(description, Description)
+        return description
+
 
 @dataclass(frozen=True)
 class Run:

@@ -15,11 +15,11 @@ from search.costs import COSTS
 from search.history import Description, History
 from search.strategies.base import Problem, Proposal, strategies
 from search.strategies.explored import Explored
+from search.strategies.lessons import informative, lessons, reproducible
 from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Form
 from search.strategies.model.lattice import Lattice, Points
-from search.strategies.model.lessons import informative, lessons, reproducible
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.pareto import front

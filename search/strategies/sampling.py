@@ -226,14 +226,7 @@ class _Course:
 
     @cached_property
     def incumbent(self) -> Description:
-        accepted = self.history.accepted
-        if not accepted:
-            return self.problem.baseline
-        config = accepted[-1].config
-        assert config is not None
-        (description,) = self.problem.describe([config])
-        assert isinstance(description, Description)
-        return description
+        return self.problem.incumbent(self.history)
 
     def _end(self, reason: str) -> Proposal:
         """Confirm the best and accept one, or stop."""

@@ -23,7 +23,7 @@ from search.gains import (
 from search.history import Description, Trial
 from search.objective import Objective
 from search.strategies.neighbourhood import Candidate
-from search.times import told_times
+from search.to_target import told_times
 from spec.config import Data
 
 Quadrant = Literal["better-cheaper", "better-dearer", "worse-cheaper", "worse-dearer"]

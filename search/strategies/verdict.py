@@ -10,7 +10,7 @@ from typing import Any, Literal
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import over_measured_limit
 from search.strategies.standing import Standing
-from search.times import clock_words, crossings, median_words, ordered, rank_p
+from search.to_target import clock_words, crossings, median_words, ordered, rank_p
 
 Test = Literal["t-test", "rank test", "mean"]
 

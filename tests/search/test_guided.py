@@ -15,11 +15,11 @@ from search.simulation import Simulation
 from search.strategies.base import Run
 from search.strategies.explored import Explored
 from search.strategies.guided import Guided, guide_of
+from search.strategies.lessons import lessons
 from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Array, squared
 from search.strategies.model.lattice import Lattice, Points
-from search.strategies.model.lessons import lessons
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.random import Random

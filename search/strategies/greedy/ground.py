@@ -42,14 +42,7 @@ class Ground:
     @cached_property
     def incumbent(self) -> Description:
         """What candidates are compared with."""
-        accepted = self.history.accepted
-        if not accepted:
-            return self.problem.baseline
-        config = accepted[-1].config
-        assert config is not None
-        (description,) = self.problem.describe([config])
-        assert isinstance(description, Description)
-        return description
+        return self.problem.incumbent(self.history)
 
     @cached_property
     def candidates(self) -> list[Candidate]:

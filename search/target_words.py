@@ -8,7 +8,7 @@ from typing import Any
 from search.history import History, Trial
 from search.objective import Objective
 from search.probes import exclusive_step_ms
-from search.times import (
+from search.to_target import (
     clock_of,
     clock_words,
     crossings,

@@ -26,8 +26,8 @@ from search.strategies.random import Random
 from search.strategies.standing import Bench
 from search.strategies.verdict import judge, reaches
 from search.summary import open_study
-from search.timed import CHANGED, OWN, SHARED, rules, times, times_words
-from search.times import median_words, rank_p, to_target, told_times
+from search.target_words import CHANGED, OWN, SHARED, rules, times, times_words
+from search.to_target import median_words, rank_p, to_target, told_times
 from spec import yaml
 from spec.records import End, Eval
 from tests.search.toy import exploration
