@@ -41,12 +41,15 @@ MINUTES = 45.0
 SEARCHES = ("guided", "tpe")
 """The exploration's own strategy, and what it is compared with."""
 TPE: Data = {"kind": "optuna", "sampler": "tpe", "trials": None}
+QUICK_TARGET = 3.0
 QUICK = (
-    "objective.target=2.6",
-    "baseline.max_steps=400",
-    "baseline.evaluation={interval: 50, tokens: 8192}",
-    "space.max_steps.choices=[200, 400]",
-    "seeds={screen: 1, max: 2, confirm: 1}",
+    f"objective.target={QUICK_TARGET}",
+    "baseline.max_steps=80",
+    "baseline.schedule.warmup_steps=10",
+    "baseline.evaluation={interval: 10, tokens: 2048}",
+    "space.max_steps.choices=[40, 80]",
+    "space.schedule.warmup_steps={choices: [5, 10]}",
+    "seeds={screen: 1, max: 1, confirm: 1}",
 )
 
 
@@ -88,7 +91,7 @@ class Found:
 def search(name: str, text: Path, folder: Path, quick: bool) -> Found:
     """Run or resume one search to its end."""
     own = yaml.read(EXPLORATION).data["strategy"]
-    seconds = 25 if quick else own["worker_seconds"]
+    seconds = 12 if quick else own["worker_seconds"]
     strategy = {**(TPE if name == "tpe" else own), "worker_seconds": seconds}
     changes = (f"baseline.data.dataset={text}", f"strategy={json.dumps(strategy)}", f"study={name}")
     flags = [flag for change in (*changes, *(QUICK if quick else ())) for flag in ("--set", change)]
@@ -175,7 +178,7 @@ def main() -> int:
         folder = (options.out or Path(scratch)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         found = {name: search(name, text, folder, options.quick) for name in SEARCHES}
-    target = 2.6 if options.quick else yaml.read(EXPLORATION).data["objective"]["target"]
+    target = QUICK_TARGET if options.quick else yaml.read(EXPLORATION).data["objective"]["target"]
     full = yaml.dump(report(found, target))
     print(full)
     if not options.quick:
