@@ -109,6 +109,14 @@ class Seeds(Config):
     confirm: Annotated[int, Field(ge=0)] = 2
     """Fresh seeds for winner and incumbent before a step is taken; 0 takes it unconfirmed."""
 
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of fresh seeds at which a confirmation looks; the last of several is ``max``."""
+        if not self.confirm:
+            return ()
+        found = list(range(self.confirm, self.max + 1, self.confirm))
+        return (*found[:-1], self.max) if len(found) > 1 else tuple(found)
+
     @model_validator(mode="after")
     def _ordered(self) -> Seeds:
         for name in ("screen", "confirm"):

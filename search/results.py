@@ -188,15 +188,14 @@ def _baselines(baseline: Description, history: History) -> list[Trial]:
 
 
 def _incumbents(baseline: Description, history: History) -> list[Trial]:
-    """The incumbent's finished trials of the latest round: the fresh ones, where there are any.
+    """The incumbent's finished trials on its latest fresh seeds; of the latest round without any.
 
     What it is known by is the confirmed value, not the one that selected it.
     """
     own = finished_incumbents(baseline, history)
+    own = [trial for trial in own if trial.request.purpose.phase == CONFIRM] or own
     latest = max((trial.request.purpose.round for trial in own), default=0)
-    own = [trial for trial in own if trial.request.purpose.round == latest]
-    fresh = [trial for trial in own if trial.request.purpose.phase == CONFIRM]
-    return fresh or own
+    return [trial for trial in own if trial.request.purpose.round == latest]
 
 
 def finished_incumbents(baseline: Description, history: History) -> list[Trial]:

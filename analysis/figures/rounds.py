@@ -12,6 +12,7 @@ from analysis.view import Told, View, cost_of, fresh_words
 from search.costs import COSTS
 from search.history import CONFIRM, Decision, Trial
 from search.moves import Edit
+from search.results import latest_setting
 from search.strategies.neighbourhood import Candidate
 from search.strategies.standing import Bench, Measured, tell
 
@@ -114,20 +115,24 @@ def _under_way(view: View, number: int) -> Fold:
     states = [view.state(trial).partition(":")[0] for trial in trials]
     words = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     note = Text(f"Under way, no decision yet: {words}. The gains so far are provisional.")
-    told = _provisional(view, trials)
+    told = _provisional(view, number, trials)
     return Fold(
         f"Round {number}: under way",
         [note, *_measured(view, f"open-{number}", told, (), None, 0.05)],
     )
 
 
-def _provisional(view: View, trials: Sequence[Trial]) -> list[Told]:
-    """Where the candidates of an open round stand on what is measured so far."""
+def _provisional(view: View, number: int, trials: Sequence[Trial]) -> list[Told]:
+    """Where the candidates of an open round stand on what is measured so far.
+
+    The incumbent is not trained again on seeds that confirmed it in the round before.
+    """
     incumbent = view.description(view.path[-1].config_id)
     assert incumbent is not None
     measured: dict[str, dict[int, Trial]] = {}
-    for trial in trials:
-        if trial.state != "running" and trial.request.purpose.phase != CONFIRM:
+    choosing = [trial for trial in trials if trial.request.purpose.phase != CONFIRM]
+    for trial in [*_carried(view, number, incumbent.config_id), *choosing]:
+        if trial.state != "running":
             measured.setdefault(trial.config_id, {})[trial.seed] = trial
     objective = view.opened.exploration.objective
     bench = Bench(objective, incumbent, measured)
@@ -137,6 +142,12 @@ def _provisional(view: View, trials: Sequence[Trial]) -> list[Told]:
         tell(bench.stand(candidate, seeds, noise), objective, 0.95)
         for candidate in _candidates(view, trials, measured)
     ]
+
+
+def _carried(view: View, number: int, config_id: str) -> list[Trial]:
+    """The incumbent's trials of the round before, measured as the newest ones are."""
+    own = latest_setting(view.trials)
+    return [t for t in own if t.config_id == config_id and t.request.purpose.round == number - 1]
 
 
 def _candidates(view: View, trials: Sequence[Trial], measured: Measured) -> list[Candidate]:

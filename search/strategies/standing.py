@@ -267,19 +267,12 @@ def best_first(
 def contenders(
     standings: Sequence[Standing], width: int, confidence: float, rate: float | None
 ) -> list[Standing]:
-    """Those worth another seed: they may still win, and nobody has won yet.
-
-    Empty when one candidate is clear and no other can overtake it; see ``places`` for how they are
-    shared out.
-    """
+    """Those worth another seed: they may still exceed their margin; see ``places``."""
     alive = [
         standing
         for standing in standings
         if standing.gain is not None and standing.gain.high(confidence) > standing.margin(rate)
     ]
-    ranked = best_first(alive, confidence, rate)
-    if ranked and not any(_may_overtake(rival, ranked[0], confidence) for rival in alive):
-        return []
     return places(alive, width, confidence)
 
 
@@ -308,20 +301,6 @@ def places(standings: Sequence[Standing], width: int, confidence: float) -> list
     half = width // 2
     cheap = sides[0][: max(width - half, width - len(sides[1]))]
     return cheap + sides[1][: width - len(cheap)]
-
-
-def _may_overtake(rival: Standing, leader: Standing, confidence: float) -> bool:
-    assert rival.gain is not None
-    assert leader.gain is not None
-    if rival is leader:
-        return False
-    if leader.quadrant == "worse-cheaper" and rival.gain.high(confidence) > 0:
-        return True
-    if rival.dearer and not leader.dearer:
-        return False
-    if leader.dearer and not rival.dearer:
-        return True
-    return rival.value(rival.gain.high(confidence)) > leader.value(leader.gain.low(confidence))
 
 
 def tell(standing: Standing, objective: Objective, confidence: float) -> Data:

@@ -81,7 +81,7 @@ def test_clear_steps_are_found_with_little_noise():
 
 def test_a_better_and_cheaper_neighbour_is_taken_before_a_better_and_dearer_one():
     world = Bowl({"a": 1.0, "b": 64.0}, slope=0.05)  # behaviours 1
-    history, _ = search(world, Greedy(max_rounds=1))
+    history, _ = search(world, Greedy(max_rounds=1, combine=False))
     (step,) = history.accepted
     assert step.detail["chosen"] == "a /2"
 

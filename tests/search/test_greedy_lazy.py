@@ -20,8 +20,9 @@ def additive(salt="", noise=0.003):
 
 
 def search(world, workers=1, history=None, **options):
-    asked = problem(world)
-    simulation = Simulation(Greedy(**options), asked, world, workers, history=history or History())
+    """Of single steps, so that there are rounds enough."""
+    strategy = Greedy(combine=False, **options)
+    simulation = Simulation(strategy, problem(world), world, workers, history=history or History())
     simulation.run()
     return simulation.history
 
@@ -63,7 +64,8 @@ def test_the_first_round_in_a_setting_measures_all():
     longer = type(asked)(
         **{**vars(asked), "budget": asked.budget.model_copy(update={"max_steps": 9})}
     )
-    Simulation(Greedy(recheck=100, max_rounds=3), longer, world, history=history).run()
+    strategy = Greedy(combine=False, recheck=100, max_rounds=3)
+    Simulation(strategy, longer, world, history=history).run()
     assert [bool(postponed(d)) for d in history.accepted] == [False, True, False]
 
 
@@ -87,7 +89,7 @@ def test_no_search_ends_on_what_earlier_rounds_measured(lazy):
 
 
 def test_what_helps_only_after_another_step_is_found_in_the_end():
-    world = Bowl({"a": 8.0, "b": 8.0, "c": 8.0}, noise=0.003)
+    world = Bowl({"a": 8.0, "b": 8.0, "c": 8.0}, noise=0.003, common=0.0)
 
     def loss(config):
         a, b, c = (math.log2(config[key] / 4) for key in "abc")

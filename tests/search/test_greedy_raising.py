@@ -80,17 +80,27 @@ def test_the_incumbent_is_measured_again_first_and_nothing_older_counts(whole):
         assert [t.config_id for t in after[:3]] == [incumbent.config_id] * 3
         steps = decision.detail["budget"]["after"]["max_steps"]
         assert {t.request.budget.max_steps for t in after} == {steps}
+        first = 1337 + 1000 * (decision.round + 1)  # no seed is carried over a raise
+        assert min(t.seed for t in after) == first
     for decision in whole.decisions:
+        own = [t for t in whole if t.request.purpose.round == decision.round]
         rows = [*decision.detail["candidates"], *decision.detail["attempts"]]
-        numbers = [number for row in rows for number in row.get("trials", ())]
-        numbers += decision.detail["incumbent"]["trials"]
-        assert {whole[n].request.purpose.round for n in numbers} == {decision.round}
+        numbers = {number for row in rows for number in row.get("trials", ())}
+        assert numbers <= {trial.number for trial in own}
+        numbers |= set(decision.detail["incumbent"]["trials"])
+        assert {whole[n].request.budget for n in numbers} == {own[0].request.budget}
 
 
 def test_rounds_are_numbered_through(whole):
     assert [decision.round for decision in whole.decisions] == [0, 1, 2, 3, 4]
-    used = {(trial.request.purpose.round, trial.seed) for trial in whole}
-    assert len(used) == len({seed for _, seed in used})
+    for number in range(5):
+        before = {t.seed for t in whole if t.request.purpose.round < number}
+        fresh = [
+            trial.seed
+            for trial in whole
+            if trial.request.purpose.round == number and trial.request.purpose.phase == "confirm"
+        ]
+        assert not before & set(fresh)
 
 
 def test_no_step_is_taken_back_under_a_longer_budget():

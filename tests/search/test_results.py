@@ -26,7 +26,8 @@ def played(world, **options):
 
 
 def test_the_layout_is_the_one_the_ancestors_viewers_read(asked):
-    told = pyyaml.safe_load(yaml.dump(derive(asked, *played(Bowl(failing={"b": 8})))))
+    found = derive(asked, *played(Bowl(failing={"b": 8}), combine=False))
+    told = pyyaml.safe_load(yaml.dump(found))
     start, *rounds = told["iterations"]
     assert start["iter"] == -1
     assert {"loss", "score", "params", "best_iter", "peak_gpu_mb", "iter_latency_avg"} <= set(
@@ -61,6 +62,25 @@ def test_an_accepted_step_shows_selected_and_confirmed_values_side_by_side(asked
     assert block["chosen"]["confirmed"]["loss"] != block["chosen"]["avg_loss"]
     assert "p = " in block["decision"]
     assert block["attempts"][-1]["confirmed"]
+
+
+def test_a_step_of_several_changes_names_them_all(asked):
+    found = derive(asked, *played(Bowl(slope=0.1, noise=0.003), race=8, max_rounds=1))
+    told = pyyaml.safe_load(yaml.dump(found))
+    chosen = told["iterations"][1]["chosen"]
+    assert chosen["value"] == {"a": 8, "b": 8, "c": 8}
+    assert sorted(chosen["param"].split(", ")) == ["a", "b", "c"]
+    assert chosen["key"] == f"{chosen['param']} x2, x2, x2"
+    assert chosen["delta_params"] == chosen["delta_cost"]["change"] == 1200
+    assert chosen["gain"]["mean"] > 0
+    assert told["iterations"][1]["baseline_config_after"] == {"a": 8, "b": 8, "c": 8}
+
+
+def test_the_incumbent_is_known_by_the_seeds_that_confirmed_it(asked):
+    found = derive(asked, *played(Bowl(slope=0.1, noise=0.003)))
+    *_, last, end = found["iterations"]
+    assert not end["attempts"]
+    assert found["incumbent"]["loss"] == last["chosen"]["confirmed"]["loss"]
 
 
 def test_what_was_not_measured_is_listed_with_its_reason(asked):

@@ -93,7 +93,8 @@ def test_an_accepted_config_is_better_and_was_confirmed_on_fresh_seeds(search: S
     for step in search.history.accepted:
         verdict = step.detail["attempts"][-1]
         assert verdict["confirmed"]
-        explored = {t.seed for t in search.history if t.request.purpose.phase != "confirm"}
+        purposes = [(t.seed, t.request.purpose) for t in search.history]
+        explored = {s for s, p in purposes if p.phase != "confirm" and p.round <= step.round}
         assert not explored & set(verdict["seeds"])
         assert step.config is not None
         world = search.world

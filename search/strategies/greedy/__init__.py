@@ -1,4 +1,4 @@
-"""Greedy by measured steps: calibrate, screen, race, confirm, then accept one neighbour or stop."""
+"""Greedy by measured steps: calibrate, screen, race, combine, confirm, then accept or stop."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ from spec.config import Fault
 class Greedy(Options):
     """Take the one-step neighbour that buys most quality for its cost, while one is significant.
 
-    Every candidate is compared with the incumbent on the same seeds, drawn anew each round. Which
-    candidate to confirm is chosen freely on these; whether it is accepted rests only on seeds that
-    played no part in the choice, by a one-sided t-test with the noise pooled over the study. The
-    round's error ``alpha`` is divided over everything tested there: half to the first attempt, half
-    of the rest to the next, and equally over the looks of one attempt, so the chance of a false
-    step in a round is at most ``alpha`` (Bonferroni).
+    Every candidate is compared with the incumbent on the same seeds: those that confirmed the
+    incumbent in the round before, on which it is measured already, then new ones. Which candidate
+    to confirm is chosen freely on these; whether it is accepted rests only on seeds that played no
+    part in the choice, by a one-sided t-test with the noise pooled over the study. The round's
+    error ``alpha`` is divided over everything tested there: half to the first attempt, half of the
+    rest to the next, and equally over the looks of one attempt, so the chance of a false step in a
+    round is at most ``alpha`` (Bonferroni).
+
+    Neighbours that are clearly better each are also measured as one candidate, which goes first
+    where it beats the best of them (``search.strategies.greedy.together``).
 
     Candidates that an earlier round measured wait until their optimistic bound is the best there is
     (``search.strategies.greedy.lazy``); that decides what is trained, never what is accepted.
@@ -57,9 +61,10 @@ class Greedy(Options):
         least = candidates * seeds.screen + max(seeds.screen, min(OWN_SEEDS, seeds.max))
         widths = [max(2, self.race >> block) for block in range(seeds.max - seeds.screen)]
         raced = sum(min(width, candidates) for width in widths)
-        looks = seeds.max // seeds.confirm * seeds.confirm if seeds.confirm else 0
-        confirmed = (min(self.attempts, candidates) + 1) * looks
-        return Expected(least, candidates * seeds.screen + raced + seeds.max + confirmed)
+        attempts = min(self.attempts, candidates)
+        confirmed = (attempts + 1) * (seeds.looks or (0,))[-1]
+        joined = attempts * seeds.screen if self.combine and candidates > 1 else 0
+        return Expected(least, candidates * seeds.screen + raced + seeds.max + joined + confirmed)
 
 
 __all__ = ["Greedy"]

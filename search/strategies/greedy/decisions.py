@@ -59,7 +59,7 @@ class Outcome:
         if not ground.runnable:  # longer training brings no neighbour back
             return Decision("stop", ground.number, told, detail=detail)
         noise = self.trials.whole().noise()
-        told += words.sensitivity(ground.problem, noise, ground.looks, ground.options.alpha)
+        told += words.sensitivity(ground.problem, noise, ground.options.alpha)
         if after is None:
             return Decision("stop", ground.number, told, detail=detail)
         detail["budget"] = {

@@ -45,15 +45,18 @@ class Ground:
         return self.problem.incumbent(self.history)
 
     @cached_property
-    def candidates(self) -> list[Candidate]:
-        """The incumbent's neighbours, those that are out with the reason."""
-        taken = {self.problem.baseline.config_id: "it is the baseline"}
-        taken |= {
+    def taken(self) -> dict[str, str]:
+        """Configs that may not be accepted any more, with the reason."""
+        return {self.problem.baseline.config_id: "it is the baseline"} | {
             step.config_id: f"it was accepted in round {step.round}"
             for step in self.history.accepted
             if step.config_id is not None
         }
-        return neighbourhood(self.problem, self.incumbent, taken)
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """The incumbent's neighbours, those that are out with the reason."""
+        return neighbourhood(self.problem, self.incumbent, self.taken)
 
     @cached_property
     def runnable(self) -> list[Candidate]:
@@ -84,7 +87,8 @@ class Ground:
     def earlier_noise(self) -> Noise | None:
         """Relative noise as the last accepted step knew it, if it was measured as trials are now.
 
-        It holds all earlier rounds: each has seeds of its own, so their estimates simply add up.
+        It holds all earlier rounds: each has seeds of its own, but for those that the incumbent
+        carries along, so their estimates simply add up.
         """
         last = self.history.accepted[-1].detail if self.history.accepted else {}
         if not last.get("noise") or last.get("setting") != self.setting:
@@ -92,7 +96,8 @@ class Ground:
         return Noise(**last["noise"])
 
     @cached_property
-    def looks(self) -> range:
-        """Numbers of fresh seeds at which a confirmation is looked at."""
-        seeds = self.problem.seeds
-        return range(seeds.confirm, seeds.max + 1, seeds.confirm) if seeds.confirm else range(0)
+    def carried(self) -> list[int]:
+        """Seeds on which the incumbent was confirmed, if it was measured as trials are now."""
+        last = self.history.accepted[-1].detail if self.history.accepted else {}
+        attempts = last.get("attempts") if last.get("setting") == self.setting else None
+        return list(attempts[-1]["seeds"]) if attempts else []

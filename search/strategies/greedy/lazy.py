@@ -130,7 +130,8 @@ def _told(decision: Decision) -> dict[str, Earlier]:
 
 
 def _bounded(told: Mapping[str, Any]) -> bool:
-    return "high" in told.get("gain", {}) and not told.get("rejected")
+    measured = "high" in told.get("gain", {}) and not told.get("rejected")
+    return measured and told["edit"]["op"] != "several"
 
 
 def _earlier(number: int, told: Mapping[str, Any]) -> Earlier:

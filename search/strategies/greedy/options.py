@@ -27,11 +27,14 @@ class Options(Strategy):
     """Accepted steps after which the search stops."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Largest chance, per round, of accepting a neighbour that is no better."""
-    race: Annotated[int, Field(ge=2)] = 8
+    race: Annotated[int, Field(ge=2)] = 4
     """Candidates that get a second seed; half as many get each further one."""
     attempts: Annotated[int, Field(ge=1)] = 3
     """Candidates of one round that may be confirmed, one after the other; as many again each time
     postponed ones have joined."""
+    combine: bool = True
+    """Take all neighbours that are clearly better in one step, if together they are better than the
+    best of them by more than noise; false: one neighbour a step."""
     shrink: bool = False
     """Also take worse but cheaper steps, if they give up less per unit than was last paid."""
     recheck: Annotated[int, Field(ge=1)] = 3

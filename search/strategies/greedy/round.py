@@ -17,6 +17,7 @@ from search.strategies.greedy.lazy import (
     most_promising,
     postponable,
 )
+from search.strategies.greedy.together import together
 from search.strategies.greedy.trials import Trials
 from search.strategies.neighbourhood import Candidate, over_measured_limit
 from search.strategies.standing import Standing, best_first, contenders, tell
@@ -24,7 +25,11 @@ from search.strategies.verdict import Verdict, judge
 from spec.config import Data
 
 OWN_SEEDS = 3
-"""Seeds of the incumbent in every round, where the exploration allows that many."""
+"""Seeds of the incumbent in a round, where the exploration allows that many and the noise is not
+known well yet."""
+KNOWN_WELL = 8
+"""Degrees of freedom from which on the noise needs no more seeds of the incumbent: a t-test then
+asks for a gain a tenth larger than with the noise known."""
 
 
 @dataclass
@@ -59,14 +64,19 @@ class Round:
                 self._train(late)
             elif best is None:
                 return self._outcome().without_step()
-            elif (proposal := self._confirm(best)) is not None:
+            elif (proposal := self._attempt(best)) is not None:
                 return proposal
 
     @cached_property
     def trials(self) -> Trials:
         ground = self.ground
         return Trials(
-            ground.problem, ground.history, ground.number, ground.incumbent, ground.earlier_noise
+            ground.problem,
+            ground.history,
+            ground.number,
+            ground.incumbent,
+            ground.earlier_noise,
+            ground.carried,
         )
 
     # -- who is trained ----------------------------------------------------------------------------
@@ -90,8 +100,9 @@ class Round:
 
     def _screen(self) -> Run | None:
         """The incumbent on some seeds, every neighbour that is trained on the first of them."""
-        seeds, trials = self.ground.problem.seeds, self.trials
-        calibrate = max(seeds.screen, min(OWN_SEEDS, seeds.max))
+        seeds, trials, earlier = self.ground.problem.seeds, self.trials, self.ground.earlier_noise
+        known = earlier is not None and earlier.freedom >= KNOWN_WELL
+        calibrate = seeds.screen if known else max(seeds.screen, min(OWN_SEEDS, seeds.max))
         own = [trials.request(None, s, CALIBRATE) for s in trials.selection_seeds(calibrate)]
         shared = trials.selection_seeds(seeds.screen)
         return trials.collect(
@@ -99,7 +110,7 @@ class Round:
         )
 
     def _race(self) -> Run | None:
-        """More seeds for those that may still win, in blocks; then every standing is known."""
+        """More seeds for those that may still win, in blocks, until one is clear."""
         ground, seeds, trials = self.ground, self.ground.problem.seeds, self.trials
         tried = {attempt["key"] for attempt in self.attempts}
         running = self._stand(c for c in self.trained if c.edit.key not in tried)
@@ -107,7 +118,7 @@ class Round:
         for count in range(seeds.screen + 1, seeds.max + 1):
             running = [standing for standing in running if not self._ruled_out(standing)]
             running = contenders(running, width, ground.confidence, ground.rate)
-            if not running or trials.selecting().noise() is None:
+            if not running or self._clear(ground.rate) or trials.selecting().noise() is None:
                 break
             seed = trials.selection_seeds(count)[-1]
             sides = [None, *(standing.candidate for standing in running)]
@@ -116,6 +127,7 @@ class Round:
                 return missing
             running = self._stand(standing.candidate for standing in running)
             width = max(2, width // 2)
+        self._stand(c for c in self.trained if c.edit.key not in tried)  # all by the same noise
         return None
 
     def _best(self) -> Standing | None:
@@ -123,28 +135,56 @@ class Round:
         ranked = self._ranked() if self.turns < self.ground.options.attempts else []
         return ranked[0] if ranked else None
 
-    def _confirm(self, standing: Standing) -> Proposal | None:
-        """Test the best on seeds that played no part in choosing it.
+    def _attempt(self, best: Standing) -> Proposal | None:
+        """Test the best, or all that are clear together, on seeds that played no part in choosing.
 
         Returns:
             Trials to run or the step to accept; None when it failed, and the others race on.
         """
+        combined = self._combined(best)
+        if isinstance(combined, Run):
+            return combined
+        standing = combined or best
         alpha = self.ground.options.alpha / 2 ** (len(self.attempts) + 1)
-        verdict = self._attempt(standing, alpha)
+        verdict = self._confirm(standing, alpha)
         if isinstance(verdict, Run):
             return verdict
         self.attempts.append(verdict)
         self.turns += 1
         return self._outcome().accept(standing) if verdict["confirmed"] else None
 
-    def _attempt(self, standing: Standing, alpha: float) -> Run | Data:
+    def _combined(self, best: Standing) -> Standing | Run | None:
+        """Where all that are clear stand together, measured on the seeds that they share.
+
+        None when they are no step: too few, tried before, or not better than the best of them by
+        more than noise; the best is the one that gains most, whether or not its turn comes first.
+        Where the noise is unknown, nothing is clear but by luck, and no part counts.
+        """
+        ground, trials = self.ground, self.trials
+        clear = [s for s in self._clear(None) if s.gain is not None and s.gain.error is not None]
+        candidate = together(ground, clear) if ground.options.combine else None
+        if candidate is None or candidate.edit.key in {a["key"] for a in self.attempts}:
+            return None
+        seeds = trials.selection_seeds(ground.problem.seeds.screen)
+        if missing := trials.collect(trials.request(candidate, s, "combine") for s in seeds):
+            return missing
+        (standing,) = self._stand([candidate])
+        rival = max([best, *clear], key=_mean).candidate.description
+        assert rival is not None
+        against = replace(trials.selecting(), incumbent=rival)
+        more = against.stand(candidate, seeds, against.noise()).gain
+        fine = more is not None and more.low(ground.confidence) > 0.0
+        return standing if fine and not self._ruled_out(standing) else None
+
+    def _confirm(self, standing: Standing, alpha: float) -> Run | Data:
         """One candidate on fresh seeds, looked at block by block; the looks share ``alpha``."""
         ground, trials, candidate = self.ground, self.trials, standing.candidate
-        if not ground.looks:
+        looks = ground.problem.seeds.looks
+        if not looks:
             return {"key": candidate.edit.key, "confirmed": True, "seeds": [], "p": None}
-        margin, level = standing.margin(ground.rate), alpha / len(ground.looks)
+        margin, level = standing.margin(ground.rate), alpha / len(looks)
         told: Data = {}
-        for count in ground.looks:
+        for count in looks:
             fresh, sides = trials.fresh_seeds(count), (candidate, None)
             asked = [trials.request(side, seed, CONFIRM) for seed in fresh for side in sides]
             missing = trials.collect(asked)
@@ -154,7 +194,7 @@ class Round:
             verdict = judge(result, ground.problem, level, margin)
             told = self._told(result, verdict, level)
             gain, over = result.gain, verdict.confirmed or verdict.hopeless
-            if over or gain is None or gain.high(ground.confidence) <= margin:
+            if over or gain is None or gain.mean <= margin:
                 break
         return told
 
@@ -175,13 +215,21 @@ class Round:
         First those that are clear of it also when as many are looked at as there are (Bonferroni):
         else the luckiest of many small ones would use up the attempts before a large one's turn.
         """
+        rate = self.ground.rate
+        ranked = [*self._clear(rate), *best_first(self._open(), self.ground.confidence, rate)]
+        return list({standing.candidate.edit.key: standing for standing in ranked}.values())
+
+    def _clear(self, rate: float | None) -> list[Standing]:
+        """Those clear of their margin also when all are looked at (Bonferroni), best first."""
+        strict = 1.0 - self.ground.options.alpha / max(len(self.standings), 1)
+        return best_first(self._open(), strict, rate)
+
+    def _open(self) -> list[Standing]:
+        """Those that may be tried on fresh seeds and were not yet."""
         tried = {attempt["key"] for attempt in self.attempts}
-        fine = [s for s in self._judged() if not s.candidate.rejected]
-        confidence, rate = self.ground.confidence, self.ground.rate
-        strict = 1.0 - self.ground.options.alpha / max(len(fine), 1)
-        ranked = [*best_first(fine, strict, rate), *best_first(fine, confidence, rate)]
-        by_key = {standing.candidate.edit.key: standing for standing in ranked}
-        return [standing for key, standing in by_key.items() if key not in tried]
+        tried |= {key for key, s in self.standings.items() if s.candidate.edit.op == "several"}
+        fine = (s for s in self._judged() if not s.candidate.rejected)
+        return [standing for standing in fine if standing.candidate.edit.key not in tried]
 
     def _judged(self) -> list[Standing]:
         """All standings, those ruled out with the reason."""
@@ -216,3 +264,8 @@ class Round:
 
     def _outcome(self) -> Outcome:
         return Outcome(self.ground, self.trials, self._judged(), self.waiting, self.attempts)
+
+
+def _mean(standing: Standing) -> float:
+    assert standing.gain is not None
+    return standing.gain.mean

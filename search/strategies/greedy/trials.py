@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from search.gains import Noise, scores
@@ -32,6 +32,7 @@ class Trials:
         number: Of the round; its seeds follow from it.
         incumbent: What candidates are compared with.
         earlier: Relative noise known from earlier rounds.
+        carried: Seeds on which the incumbent was confirmed by the round before.
         chosen_by: The trials that a choice may rest on.
         confirming: Those on fresh seeds, which no choice may see.
     """
@@ -41,6 +42,7 @@ class Trials:
     number: int
     incumbent: Description
     earlier: Noise | None = None
+    carried: Sequence[int] = ()
     chosen_by: Table = field(default_factory=dict)
     confirming: Table = field(default_factory=dict)
 
@@ -68,8 +70,14 @@ class Trials:
     # -- seeds -------------------------------------------------------------------------------------
 
     def selection_seeds(self, count: int) -> list[int]:
-        """The first seeds on which candidates are compared."""
-        return self._seeds(count, 0)
+        """The first seeds on which candidates are compared.
+
+        They begin with those that confirmed the incumbent, on which it is measured already. What
+        candidates are compared with there is a little too good, for it was accepted by them; that
+        can delay a candidate's turn, and no more.
+        """
+        carried = list(self.carried[:count])
+        return carried + self._seeds(count - len(carried), 0)
 
     def fresh_seeds(self, count: int) -> list[int]:
         """The first seeds on which one is confirmed."""
@@ -84,7 +92,7 @@ class Trials:
         first = self.problem.seeds.first + 1000 * self.number + offset
         found: list[int] = []
         failures = []
-        for seed in range(first, first + 500):
+        for seed in range(first, first + 500 if count else first):
             trial = self.history.find(self.request(None, seed, ""))
             failure = None if trial is None else trial.failure
             if failure is None or failure.reason == INTERRUPTED:

@@ -42,6 +42,8 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data) -> str:
     if standing.cost is not None:
         unit = f" {cost.unit}" if cost.unit else ""
         parts.append(f"{cost.name} {standing.cost.mean:+,.6g}{unit}")
+    if standing.candidate.edit.op == "several":
+        return f"{', '.join(parts)}; each better alone, and together better than the best of them"
     why = {
         "better-cheaper": "not dearer, first by gain",
         "better-dearer": "dearer, first by the lower bound of gain per cost",
@@ -75,8 +77,9 @@ def why_stopped(runnable: int, excluded: int, attempts: int) -> str:
     return f"no significant neighbour among {runnable}{tried if attempts else ''}"
 
 
-def sensitivity(problem: Problem, noise: Noise | None, looks: range, alpha: float) -> str:
+def sensitivity(problem: Problem, noise: Noise | None, alpha: float) -> str:
     """The smallest gain that the last look of a first attempt would have found."""
+    looks = problem.seeds.looks
     if noise is None and problem.seeds.max > 1:
         return "; the noise is unknown: no config was measured twice, a missed target is none"
     if noise is None:
