@@ -53,6 +53,14 @@ class Explored:
         return rows
 
     @cached_property
+    def begun(self) -> dict[str, set[int]]:
+        """Config id -> seeds it was launched on."""
+        found: dict[str, set[int]] = {}
+        for trial in self.trials:
+            found.setdefault(trial.config_id, set()).add(trial.seed)
+        return found
+
+    @cached_property
     def edits(self) -> Mapping[str, Data | None]:
         """Config id -> how it was made."""
         return {trial.config_id: trial.request.purpose.edit for trial in self.trials}

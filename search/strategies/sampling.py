@@ -189,12 +189,11 @@ class _Course:
         """Seeds still owed to configs that were begun."""
         owed: list[Request] = []
         for config_id, description in self.explored.configs.items():
+            begun = self.explored.begun[config_id]
             for seed in self._seeds(self._count(config_id)):
-                edit = self.explored.edits[config_id]
-                purpose = Purpose(self._round, "explore", edit)
-                request = self.problem.request(description, seed, purpose)
-                if self.history.pending(request):
-                    owed.append(request)
+                if seed not in begun:
+                    purpose = Purpose(self._round, "explore", self.explored.edits[config_id])
+                    owed.append(self.problem.request(description, seed, purpose))
             if self._each == 1:
                 break  # only the first config, the baseline, may have more than one
         return owed
