@@ -12,6 +12,7 @@ from analysis.style import count, duration, loss, number, percent
 from analysis.view import View, cost_axis, cost_of
 from search.gains import scores
 from search.history import Trial
+from search.ledger import Ledger
 from search.results import counts, incumbent_of, raised_words
 from search.to_target import median_words
 from spec import yaml
@@ -101,6 +102,8 @@ def facts(view: View) -> list[tuple[str, str, str]]:
     found.append(("trials", f"{len(view.trials):,}", remark or "none yet"))
     trained = sum(trial.curve[-1].train_seconds for trial in view.trials if trial.curve)
     found.append(("training time", duration(trained), "all trials together"))
+    if energy := Ledger.of(view.trials).energy:
+        found.append(("energy", energy, "while trials held them, by the GPUs' counters"))
     return found
 
 

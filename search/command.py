@@ -19,6 +19,7 @@ from search.costs import COSTS, size
 from search.executors.base import Executor
 from search.exploration import Exploration, load
 from search.history import Description
+from search.ledger import Ledger
 from search.loop import Interrupted, Loop, SearchFailed
 from search.moves import check_paths
 from search.plan import show_plan
@@ -28,6 +29,7 @@ from search.session import (
     StudyLocked,
     begin,
     check_baseline,
+    check_energy,
     check_first_round,
     finished,
     kept_aside,
@@ -143,12 +145,13 @@ def _search(
         baseline = _baseline(describer, exploration, document)  # asked, for the data may be other
         for trial in study.history:
             describer.remember(trial.request.description)
-        begin(study, exploration, baseline, describer.fingerprint)
-        if not any(
-            t.config_id == baseline.config_id and t.state == "finished" for t in study.history
-        ):
-            study.forgive(baseline.config_id)  # it ended the last run, and may have been mended
         with exploration.executor.build(str(folder), exploration.trainer.preload) as executor:
+            check_energy(exploration, executor, document)
+            begin(study, exploration, baseline, describer.fingerprint)
+            if not any(
+                t.config_id == baseline.config_id and t.state == "finished" for t in study.history
+            ):
+                study.forgive(baseline.config_id)  # it ended the last run, and may be mended
             problem = problem_of(exploration, baseline, describer, executor)
             if not study.history.decisions:
                 check_first_round(problem)
@@ -226,7 +229,11 @@ def _close(
             )
     early = f", {tally['stopped']} stopped early" if tally["stopped"] else ""
     late = f", {tally['interrupted']} interrupted" if tally["interrupted"] else ""
-    console.print(f"{tally['finished']} trials finished, {tally['failed']} failed{early}{late}")
+    energy = f"; {spent}" if (spent := Ledger.of(history).energy) else ""
+    console.print(
+        f"{tally['finished']} trials finished, {tally['failed']} failed{early}{late}{energy}",
+        soft_wrap=True,
+    )
     _tell_changes(console, study)
     _tell_places(console, exploration, folder, redraw=True)
 

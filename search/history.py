@@ -152,6 +152,19 @@ class Trial:
         return self.request.purpose.phase == PROBE
 
     @property
+    def joules(self) -> float | None:
+        """What its GPU consumed while it ran, by the GPU's counter; None when that is unknown.
+
+        A counter that went backwards has lost its count, and one that stands still while a model
+        trains counts nothing; a trial that died at once may end before the counter moves.
+        """
+        energy = self.facts.get("energy", {})
+        if "ended" not in energy:
+            return None
+        taken = float(energy["ended"] - energy["started"])
+        return None if taken < 0 or (taken == 0 and self.curve) else taken
+
+    @property
     def inventory(self) -> Mapping[str, Any]:
         """What describe said of the model, and what only the trial itself could tell."""
         return {**self.facts.get("measured", {}), **self.request.description.inventory}

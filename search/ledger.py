@@ -1,4 +1,4 @@
-"""What a study has spent: trials, train seconds and accelerator seconds, failed ones included."""
+"""What a study has spent: trials, time and energy, failed ones included."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Total(Config):
     """Seconds of training, summed over trials."""
     accelerator_seconds: Annotated[float, Field(gt=0)] | None = None
     """Seconds that trials held a GPU, summed over trials."""
+    joules: Annotated[float, Field(gt=0)] | None = None
+    """Energy of the GPUs while trials held them, by their counters; ended trials count."""
 
 
 class Spending(Budget):
@@ -40,31 +42,40 @@ class Ledger:
         train_seconds: Seconds of training, as far as the trials' last evaluations tell.
         wall_seconds: Seconds trials occupied a worker, summed over ended trials.
         accelerator_seconds: The same for trials on a GPU.
-        joules: None: no energy counter is read, and unknown is not zero.
+        joules: What GPUs consumed while trials held them, summed over ended trials. None as soon as
+            one that was started has no reading, for unknown is not zero. Trials on a CPU have none:
+            the counters of CPUs (RAPL) count every process of a package and need root.
     """
 
     trials: int
     train_seconds: float
     wall_seconds: float
     accelerator_seconds: float
-    joules: float | None = None
+    joules: float | None
 
     @classmethod
     def of(cls, trials: Iterable[Trial]) -> Ledger:
         """Add up trials of every state."""
         count, train, wall, accelerator = 0, 0.0, 0.0, 0.0
+        joules: float | None = 0.0
         for trial in trials:
             held = trial.ended - trial.started if trial.ended is not None else 0.0
             count += 1
             train += trial.curve[-1].train_seconds if trial.curve else 0.0
             wall += held
             accelerator += held if str(trial.facts.get("device", "")).startswith("cuda") else 0.0
-        return cls(count, train, wall, accelerator)
+            joules = _with_energy(joules, trial)
+        return cls(count, train, wall, accelerator, joules)
 
     def exceeded(self, total: Total) -> str:
         """Which total is spent, as a sentence; empty while none is."""
         for name, limit in total.model_dump(exclude_none=True).items():
             spent = getattr(self, name)
+            if spent is None:
+                return (
+                    f"the budget of {limit:,.6g} {name} cannot be kept: a trial ended without a "
+                    "reading of its GPU's energy counter; leave it out, or start over with --fresh"
+                )
             if spent >= limit:
                 return f"the budget is spent: {spent:,.6g} of {limit:,.6g} {name.replace('_', ' ')}"
         return ""
@@ -72,3 +83,21 @@ class Ledger:
     def full(self) -> Data:
         """The account as plain data."""
         return vars(self).copy()
+
+    @property
+    def energy(self) -> str:
+        """The energy for people, such as ``12.3 kJ on GPUs``; empty when none is known."""
+        if not self.joules:
+            return ""
+        for unit, size in (("GJ", 1e9), ("MJ", 1e6), ("kJ", 1e3)):
+            if self.joules >= size:
+                return f"{self.joules / size:.3g} {unit} on GPUs"
+        return f"{self.joules:.3g} J on GPUs"
+
+
+def _with_energy(total: float | None, trial: Trial) -> float | None:
+    """The energy of some trials and one more, which took none until it was started."""
+    took, started = trial.joules, bool(trial.curve) or "process" in trial.facts
+    if trial.ended is None or (took is None and not started):
+        return total
+    return None if total is None or took is None else total + took

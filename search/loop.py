@@ -14,6 +14,7 @@ from typing import Protocol
 
 from search.dimensions import point
 from search.executors.base import Executor, Exit, Job, ProcessFacts, Slot
+from search.executors.energy import first_reading, last_reading
 from search.exploration import Exploration
 from search.failures import diagnose, read_tail
 from search.gains import quality, shown_value
@@ -166,9 +167,8 @@ class Loop:
             self._launched += 1
 
     def _launch(self, request: Request, slot: Slot) -> None:
-        trial = self.study.launch(
-            request, point(self.problem.space, request.description.config), {}
-        )
+        parameters = point(self.problem.space, request.description.config)
+        trial = self.study.launch(request, parameters, first_reading(slot.counter))
         folder = trial_folder(self.folder, trial.number)
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.dump(request.description.config), encoding="utf-8")
@@ -254,6 +254,8 @@ class Loop:
     def _record(self, exit_: Exit, interrupted: bool = False) -> tuple[Trial, Exit, str]:
         """Record how a trial ended; returns it with the end of its log."""
         live = self._live[exit_.number]
+        if told := last_reading(self.study.history[exit_.number].facts):
+            self.study.add_facts(exit_.number, told)
         self._take(exit_.number, lambda: live.reader.finish(exit_))
         del self._live[exit_.number]
         tail = read_tail(trial_folder(self.folder, exit_.number) / "output.log")

@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from search.executors.base import Executor, ProcessFacts
+from search.executors.energy import last_reading
 from search.executors.tree import end_orphans, writers
 from search.exploration import Exploration
 from search.gains import quality, shown_value
@@ -129,14 +130,18 @@ def kept_aside(folder: Path) -> Iterator[Path | None]:
 def revive(study: Study, folder: Path, objective: Objective) -> int:
     """End what a dead orchestrator left running, and close its trials.
 
-    A trial that had come to its end is measured; the others are interrupted.
+    A trial that had come to its end is measured; the others are interrupted. What a trial's GPU
+    consumed is known only if the trial held it until now.
 
     Returns:
         How many trials were closed.
     """
     running = [trial for trial in study.history if trial.state == "running"]
-    end_orphans(process for trial in running for process in _processes(trial, folder))
+    processes = {trial.number: _processes(trial, folder) for trial in running}
+    alive = end_orphans(process for own in processes.values() for process in own)
     for trial in running:
+        if not alive.isdisjoint(processes[trial.number]) and (told := last_reading(trial.facts)):
+            study.add_facts(trial.number, told)
         _close_dead(study, trial, trial_folder(folder, trial.number), objective)
     return len(running)
 
@@ -259,6 +264,27 @@ def check_baseline(exploration: Exploration, baseline: Description, document: Do
     found = [errors.Problem(join(at), words, document.place(at)) for at, _, words in faults]
     if found:
         raise errors.ConfigError(found)
+
+
+def check_energy(exploration: Exploration, executor: Executor, document: Document) -> None:
+    """Refuse to limit energy where nothing measures it.
+
+    Raises:
+        ConfigError: With the limit's place in the exploration.
+    """
+    limit = exploration.budget.total.joules
+    blind = [slot for slot in executor.slots if slot.counter is None]
+    if limit is None or not blind:
+        return
+    shared = any(slot.packed and slot.device != "cpu" for slot in blind)
+    way_out = "give each trial a GPU of its own with fewer executor.workers, or " if shared else ""
+    words = (
+        f"{limit:g} joules cannot be kept: no energy counter tells what a trial takes on "
+        f"{', '.join(slot.name for slot in blind[:4])}{', ...' * (len(blind) > 4)}; only a whole "
+        f"GPU that one trial has to itself has one; {way_out}limit train_seconds instead"
+    )
+    at = ("budget", "total", "joules")
+    raise errors.ConfigError([errors.Problem(join(at), words, document.place(at))])
 
 
 def check_first_round(problem: Problem) -> None:

@@ -113,6 +113,7 @@ def summary_lines(told: Data) -> list[str]:
         f"study {told['study']}: "
         + ", ".join(f"{count} {state}" for state, count in trials.items())
     ]
+    lines += [f"spent {energy}"] if (energy := Ledger(**told["spent"]).energy) else []
     lines += [f"  {words}" for words in told["decisions"]]
     timed = "time_to_target" in told
     lines += time_lines(told["time_to_target"]) if timed else []

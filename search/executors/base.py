@@ -23,6 +23,8 @@ class Slot:
         threads: CPU threads of the trial; for the trainer's command line.
         env: Variables that bind a trial to the slot.
         packed: Another slot shares the device, so wall times depend on what runs beside.
+        counter: The GPU of this machine whose energy counter tells what a trial here takes; None
+            where nothing does: on a CPU, on a shared GPU, or without such a counter.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Slot:
     threads: int
     env: Mapping[str, str]
     packed: bool
+    counter: str | None = None
 
 
 @dataclass(frozen=True)

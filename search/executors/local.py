@@ -15,6 +15,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from search.executors import tree
 from search.executors.base import ExecutorConfig, Exit, Job, ProcessFacts, Slot, executors
 from search.executors.cpus import usable_cores
+from search.executors.energy import consumed
 from search.executors.gpus import VISIBLE, Claims, Gpu, visible_gpus
 from search.executors.marker import MARKER
 from search.executors.running import Running, Watch
@@ -192,9 +193,9 @@ def _gpu_slots(config: LocalConfig, gpus: list[Gpu]) -> tuple[Slot, ...]:
         gpu = gpus[index]
         name = f"cuda:{gpu.name}" if layers == 1 else f"cuda:{gpu.name}/{layer}"
         packed = number + len(gpus) < workers or layer > 0
-        slots.append(
-            Slot(name, "cuda", threads, {VISIBLE: gpu.uuid, **_threads_env(threads)}, packed)
-        )
+        counter = None if packed or consumed(gpu.uuid) is None else gpu.uuid
+        env = {VISIBLE: gpu.uuid, **_threads_env(threads)}
+        slots.append(Slot(name, "cuda", threads, env, packed, counter))
     return tuple(slots)
 
 

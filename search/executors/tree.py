@@ -96,14 +96,18 @@ class Tree:
             return False
 
 
-def end_orphans(records: Iterable[ProcessFacts], grace: float = 10.0) -> None:
+def end_orphans(records: Iterable[ProcessFacts], grace: float = 10.0) -> set[ProcessFacts]:
     """End the trials that a dead orchestrator left running; never a process that is not theirs.
 
     Args:
         records: The facts the study recorded for its running trials.
         grace: Seconds between asking and killing.
+
+    Returns:
+        Those of which something still ran.
     """
     trees = [Tree(record) for record in records]
+    found = {tree.facts for tree in trees if tree.members()}
     for tree in trees:
         tree.terminate()
     deadline = time.monotonic() + grace
@@ -112,6 +116,7 @@ def end_orphans(records: Iterable[ProcessFacts], grace: float = 10.0) -> None:
             if tree.main() is None or time.monotonic() >= deadline:
                 tree.signal_all(signal.SIGKILL)
         time.sleep(LOOK)
+    return found
 
 
 def writers(log: Path) -> list[ProcessFacts]:
