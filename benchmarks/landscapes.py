@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -273,7 +274,7 @@ def trap(noise: float = 0.0) -> Landscape:
 
 
 class Tabulated(Landscape):
-    """Real trainings: the loss of every combination of a study, looked up."""
+    """Real trainings: the mean loss of every combination of a study over its seeds, looked up."""
 
     rows: dict[tuple[Any, ...], tuple[int, float]]
 
@@ -333,16 +334,22 @@ LANDSCAPES = {"additive": additive, "trap": trap, "tabulated": tabulated}
 
 
 def make(folder: Path) -> int:
-    """Write the table of a study; returns how many rows it has."""
+    """Write the table of a study: a row per config, with its mean loss over all seeds.
+
+    Returns:
+        How many trainings it rests on.
+    """
     study = Study.read(folder / "study.db")
     space = yaml.read(SWEEP).data["space"]
     paths = [DottedPath.parse(path) for path in space]
     trials = [trial for trial in study.history if trial.state == "finished"]
-    rows = []
+    losses: dict[str, list[float]] = {}
     for trial in trials:
-        description = trial.request.description
+        losses.setdefault(trial.config_id, []).append(min(point.val_loss for point in trial.curve))
+    rows = []
+    for description in {trial.config_id: trial.request.description for trial in trials}.values():
         values = [_plain(path.get(description.config)) for path in paths]
-        loss = round(min(point.val_loss for point in trial.curve), 5)
+        loss = round(fmean(losses[description.config_id]), 5)
         rows.append([*values, description.inventory["parameters"], loss])
     lines = ",\n".join(json.dumps(row) for row in sorted(rows, key=repr))
     head = {
@@ -352,7 +359,7 @@ def make(folder: Path) -> int:
     text = json.dumps({**head, "space": space}, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
     TABLE.write_text(text, encoding="utf-8")
     study.close()
-    return len(rows)
+    return len(trials)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from search.strategies.base import Problem
 from spec.config import Data
 
 
-def ancestor_loop(world: Landscape, seed: int, trials: int) -> list[tuple[int, Data]]:
+def ancestor_loop(world: Landscape, seed: int, trials: int) -> list[tuple[int, Data, float]]:
     """Greedy as ReaLLMASIC's ``hyperparam_search.py`` has it.
 
     Each round trains every one-step neighbour once, and takes the one of largest gain in
@@ -20,12 +20,12 @@ def ancestor_loop(world: Landscape, seed: int, trials: int) -> list[tuple[int, D
     loss that its winner was selected by. Candidates over the limit are left out, as here.
 
     Returns:
-        Trainings spent and the config held then, after each round.
+        Trainings spent, the config held then, and the score it recorded for it, after each round.
     """
     problem = world.problem(first=1000 * seed + 7)
     here = problem.baseline
     score = _score(world, problem, here)
-    spent, path = 1, [(1, here.config)]
+    spent, path = 1, [(1, here.config, score)]
     while spent < trials:
         best, best_worth, best_score = None, 0.0, 0.0
         for edit in neighbours(problem.space, here.config):
@@ -41,7 +41,7 @@ def ancestor_loop(world: Landscape, seed: int, trials: int) -> list[tuple[int, D
         if best is None:
             break
         here, score = best, best_score
-        path.append((spent, here.config))
+        path.append((spent, here.config, score))
     return path
 
 

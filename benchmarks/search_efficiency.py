@@ -104,11 +104,18 @@ def regrets(case: Case) -> tuple[Case, dict[int, float]]:
 
 
 def stepwise(case: Case) -> tuple[Case, dict[int, float]]:
-    """Regret after each training that changed the incumbent, of greedy and of the loop."""
+    """Regret of what would be handed over, after each training that changed that.
+
+    Greedy hands over its incumbent. The loop goes round in circles, so a person takes the config
+    for which it has recorded the lowest loss so far.
+    """
     world = case.world()
     if case.search == "loop":
-        path = ancestor_loop(world, case.seed, case.trials)
-        return case, {spent: world.regret(config) for spent, config in path}
+        best, taken = -math.inf, {}
+        for spent, held, score in ancestor_loop(world, case.seed, case.trials):
+            if score > best:
+                best, taken[spent] = score, world.regret(held)
+        return case, taken
     problem = world.problem(first=1000 * case.seed + 7, confirm=2)
     simulation = Simulation(Greedy(), problem, world)
     found, accepted = {0: 1.0}, 0
@@ -193,10 +200,9 @@ def table(done: Done) -> dict[tuple[str, float, str, int], float]:
 
 
 def spent_for_same(done: Done, at: tuple[str, float], budget: int) -> list[tuple[float, float]]:
-    """Per seed: trainings of greedy and of the loop until each has the best the loop came to.
+    """Per seed: trainings of greedy and of the loop until each has what the loop hands over.
 
-    The loop goes round in circles and ends only when it is cut off at the budget, so its best is
-    what a person would take from it. Infinite where greedy never gets as far.
+    Infinite where greedy never gets as far.
     """
     pairs = []
     for case, path in done.items():
@@ -205,7 +211,7 @@ def spent_for_same(done: Done, at: tuple[str, float], budget: int) -> list[tuple
         ours = done.get(replace(case, search="greedy"))
         if ours is None:
             continue
-        held = min(regret for spent, regret in path.items() if spent <= budget)
+        held = path[max(spent for spent in path if spent <= budget)]
         pairs.append((_first(ours, held), max(_first(path, held), 1.0)))
     return pairs
 
@@ -229,8 +235,8 @@ def report(done: Done, bar: int, command: str) -> tuple[str, bool]:
     lines += ["", head, "|---|---|---|---|", *(row for row, _ in guided)]
     lines += [
         "",
-        "Trainings of greedy over those of the ancestor's rule, both until they have the best that",
-        f"rule comes to in {LOOPED[-1]} trainings; and over all it may spend, for it does not end.",
+        "Trainings of greedy over those of the ancestor's loop, until each has what the loop hands",
+        f"over after {LOOPED[-1]} trainings; and over all it may spend, for it does not end.",
         "",
     ]
     heads = ["same quality", *(f"of {budget}" for budget in LOOPED)]

@@ -90,7 +90,7 @@ class Ledger:
         if not self.joules:
             return ""
         for unit, size in (("GJ", 1e9), ("MJ", 1e6), ("kJ", 1e3)):
-            if self.joules >= size:
+            if self.joules >= 0.9995 * size:  # else it would round to 1e+03 of the unit below
                 return f"{self.joules / size:.3g} {unit} on GPUs"
         return f"{self.joules:.3g} J on GPUs"
 

@@ -145,9 +145,10 @@ def _provisional(view: View, number: int, trials: Sequence[Trial]) -> list[Told]
 
 
 def _carried(view: View, number: int, config_id: str) -> list[Trial]:
-    """The incumbent's trials of the round before, measured as the newest ones are."""
-    own = latest_setting(view.trials)
-    return [t for t in own if t.config_id == config_id and t.request.purpose.round == number - 1]
+    """The trials that confirmed the incumbent, if measured as the newest ones are."""
+    asked = (number - 1, CONFIRM)
+    found = (t for t in latest_setting(view.trials) if t.config_id == config_id)
+    return [t for t in found if (t.request.purpose.round, t.request.purpose.phase) == asked]
 
 
 def _candidates(view: View, trials: Sequence[Trial], measured: Measured) -> list[Candidate]:

@@ -80,6 +80,12 @@ class Explored:
                 found[config_id] = math.fsum(sorted(own)) / len(own)
         return found
 
+    def draws(self, each: int) -> int:
+        """How often a config was drawn: every one once, and again for every ``each`` more seeds."""
+        baseline = self.problem.baseline.config_id
+        again = (len(seeds) - each for name, seeds in self.begun.items() if name != baseline)
+        return len(self.configs) + sum(max(more, 0) // each for more in again)
+
     @property
     def running(self) -> int:
         """Trials under way."""

@@ -13,9 +13,10 @@ from pydantic import Field
 
 from search.costs import COSTS
 from search.history import Description, History
+from search.moves import Edit
 from search.strategies.base import Problem, Proposal, strategies
 from search.strategies.explored import Explored
-from search.strategies.lessons import informative, lessons, reproducible
+from search.strategies.lessons import informative, lessons, residues
 from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Form
@@ -35,6 +36,10 @@ from spec.errors import InputError
 
 LOOKS = 40
 """Points of one climb that are described in search of one that can be trained."""
+RIVALS = 4
+"""Configs among which the best is told from the next best by further seeds."""
+SURE = 1.645
+"""Deviations by which the best has to lead: 95 %, one-sided."""
 AIMS = 3
 """Climbs for one draw: where estimates were too low, the next one aims lower."""
 
@@ -91,6 +96,9 @@ class Guided(Sampling):
             return anywhere(problem, index, taken, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
+        if not bold and (again := guide.doubtful(explored)) is not None:
+            edit = explored.edits[again]
+            return Draw(explored.configs[again], None if edit is None else Edit(**edit))
         wish = belief.sample(rng, bold) if bold else belief.mean()
         found = guide.best(wish, self._caps(problem, index), belief.points, rng, taken)
         return found or anywhere(problem, index, taken)
@@ -143,16 +151,45 @@ class Guide:
     def expected(self, explored: Explored) -> dict[str, float]:
         """What the informative configs would come to if trained again.
 
-        Their effects under the posterior mean, and the share of what these leave over that is no
-        noise, as the repeats of the baseline tell: noise is all of it where nothing was repeated.
+        Their effects under the posterior mean, and what is real of what these leave over.
         """
+        return {name: value for name, (value, _) in self._standing(explored).items()}
+
+    def doubtful(self, explored: Explored) -> str | None:
+        """The config to measure again, of those that may be the best; None when one surely is.
+
+        Of the few most promising ones the one with the fewest seeds.
+        """
+        standing, baseline = self._standing(explored), self.problem.baseline.config_id
+        ranked = sorted((n for n in standing if n != baseline), key=lambda n: -standing[n][0])
+        if not ranked:
+            return None
+        best, doubt = standing[ranked[0]]
+        rivals = [
+            name
+            for name in ranked[1:RIVALS]
+            if best - standing[name][0] < SURE * math.hypot(doubt, standing[name][1])
+        ]
+        able = [
+            name
+            for name in (ranked[:1] + rivals if rivals else [])
+            if len(explored.begun[name]) < self.problem.seeds.max
+        ]
+        return min(able, key=lambda name: len(explored.begun[name]), default=None)
+
+    def _standing(self, explored: Explored) -> dict[str, tuple[float, float]]:
+        """Expected value of the informative configs, and the deviation of what is real of it."""
         belief = self.belief(explored)
         if belief is None:
             return {}
-        left = belief.values - (means := belief.mean()(self.lattice.marks(belief.points)))
-        share = reproducible(explored, float(left @ left) / len(left))
-        values = means + share * left
-        return dict(zip(informative(lessons(explored)), values.tolist(), strict=True))
+        names = informative(lessons(explored))
+        means = belief.mean()(self.lattice.marks(belief.points))
+        left = dict(zip(names, (belief.values - means).tolist(), strict=True))
+        found = residues(explored, left)
+        return {
+            name: (float(mean) + found[name].share * left[name], found[name].doubt)
+            for name, mean in zip(names, means, strict=True)
+        }
 
     def best(
         self,

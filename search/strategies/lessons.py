@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, median
 
 import numpy as np
@@ -13,6 +14,7 @@ from search.gains import best
 from search.history import Trial
 from search.strategies.explored import Explored
 from search.strategies.model.forms import Array
+from search.strategies.model.seeds import seed_effects
 from search.strategies.pareto import objectives
 
 LEARNT = 400
@@ -30,7 +32,7 @@ def lessons(explored: Explored) -> dict[str, float]:
     Loss enters by its logarithm, in which gains of edits nearly add up; a time to target already
     is one. For what never reached the target see ``_imputed``.
     """
-    found = {name: _worth(explored, value) for name, value in explored.qualities.items()}
+    found = _measured(explored)
     if not any(map(math.isfinite, found.values())):
         found = _losses(explored)  # nothing reached the target yet: the loss leads the way
     if not found:
@@ -98,23 +100,61 @@ def _worth(explored: Explored, value: float) -> float:
     return value if timed else -math.log(max(-math.log(value), 1e-12))
 
 
-def reproducible(explored: Explored, spread: float) -> float:
-    """The share of a variance between configs that is no noise, averaged over what noise may be.
+@dataclass(frozen=True)
+class Residue:
+    """What a model leaves of a config's value: how much of it is real.
+
+    Attributes:
+        share: The share that would show again if the config were trained again, from 0 to 1.
+        doubt: Standard deviation of that real part, given what was measured.
+    """
+
+    share: float
+    doubt: float
+
+
+def residues(explored: Explored, left: Mapping[str, float]) -> dict[str, Residue]:
+    """What is real of what a model leaves, by config; averaged over what the noise may be.
 
     The noise of one measurement is known from configs with several seeds, up to a chi-squared
-    factor; without any, all of the variance is taken for noise.
+    factor; without any, all that is left is taken for noise. What is left beyond the noise is a
+    random effect of the config, of which more seeds tell more.
+
+    Args:
+        explored: Where they were measured.
+        left: Config id -> its value less the model's.
     """
-    repeated = []
-    for row in explored.rows.values():
-        known = [value for trial in row.values() if (value := explored.quality(trial)) is not None]
-        if len(known) > 1 and all(map(math.isfinite, known)):
-            repeated.append([_worth(explored, value) for value in known])
-    freedom = sum(len(row) - 1 for row in repeated)
-    if not freedom or spread == 0.0:
-        return 0.0
-    squares = sum(float(np.var(row)) * len(row) for row in repeated)
-    noise = squares / chdtri(freedom, np.linspace(0.025, 0.975, 39))
-    return float(np.maximum(0.0, 1.0 - noise / spread).mean())
+    seeds = seed_effects(_values(explored))
+    if seeds.variance is None or not left:
+        return {name: Residue(0.0, 0.0) for name in left}
+    noise = seeds.variance * seeds.freedom / chdtri(seeds.freedom, np.linspace(0.025, 0.975, 39))
+    counts = {name: max(len(explored.rows.get(name, ())), 1) for name in left}
+    spread = fmean(value**2 for value in left.values())
+    real = np.maximum(0.0, spread - noise * fmean(1.0 / count for count in counts.values()))
+    found = {}
+    for name, count in counts.items():
+        share = real / np.maximum(real + noise / count, 1e-300)
+        found[name] = Residue(float(share.mean()), math.sqrt(float((share * noise).mean() / count)))
+    return found
+
+
+def _values(explored: Explored) -> dict[str, dict[int, float]]:
+    """Config id -> seed -> what the model is to explain, where it is known."""
+    table = {}
+    for name, row in explored.rows.items():
+        known = ((seed, explored.quality(trial)) for seed, trial in row.items())
+        worth = {seed: _worth(explored, value) for seed, value in known if value is not None}
+        if worth and all(map(math.isfinite, worth.values())):
+            table[name] = worth
+    return table
+
+
+def _measured(explored: Explored) -> dict[str, float]:
+    """Config id -> what the model is to explain, with what seeds do to all of them taken out."""
+    table = _values(explored)
+    seeds = seed_effects(table)
+    found = {name: _worth(explored, value) for name, value in explored.qualities.items()}
+    return found | {name: seeds.levelled(row) for name, row in table.items()}
 
 
 def _losses(explored: Explored) -> dict[str, float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import count, islice
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -86,8 +87,9 @@ class Sampling(Strategy):
 
         Args:
             explored: All trials that may be learnt from.
-            index: How many configs come before it.
-            taken: Ids of those configs; the drawn one is another.
+            index: How many draws come before it.
+            taken: Ids of the configs drawn so far; one of those is drawn to be measured again, on
+                seeds that are new to it.
         """
         raise NotImplementedError
 
@@ -150,9 +152,7 @@ class _Course:
                 used_up = True
                 break
             draws.append(drawn)
-        requests = owed + [
-            self._request(d, seed) for d in draws for seed in self._seeds(self._each)
-        ]
+        requests = owed + [self._request(d, seed) for d in draws for seed in self._next_seeds(d)]
         if requests or self.explored.running:
             ahead = len(requests) if self.options.trials is None else max(left, len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
@@ -208,7 +208,8 @@ class _Course:
         taken = {*self.explored.configs, *(draw.description.config_id for draw in before)}
         if self.problem.baseline.config_id not in taken:
             return Draw(self.problem.baseline, None)
-        return self.options.draw(self.explored, len(taken), frozenset(taken))
+        index = self.explored.draws(self._each) + len(before)
+        return self.options.draw(self.explored, index, frozenset(taken))
 
     def _request(self, drawn: Draw, seed: int, phase: str = "explore") -> Request:
         edit = None if drawn.edit is None else drawn.edit.to_dict()
@@ -216,6 +217,12 @@ class _Course:
 
     def _seeds(self, count: int) -> range:
         return range(self.problem.seeds.first, self.problem.seeds.first + count)
+
+    def _next_seeds(self, drawn: Draw) -> Iterable[int]:
+        """The first seeds on which a config was not launched yet."""
+        begun = self.explored.begun.get(drawn.description.config_id, set())
+        free = (seed for seed in count(self.problem.seeds.first) if seed not in begun)
+        return islice(free, self._each)
 
     # -- ending ------------------------------------------------------------------------------------
 

@@ -127,7 +127,13 @@ def test_a_limit_on_energy_is_kept_or_said_to_be_lost():
 
 @pytest.mark.parametrize(
     ("joules", "words"),
-    [(12.0, "12 J on GPUs"), (12345.0, "12.3 kJ on GPUs"), (3.6e6, "3.6 MJ on GPUs"), (0.0, "")],
+    [
+        (12.0, "12 J on GPUs"),
+        (999.6, "1 kJ on GPUs"),
+        (12345.0, "12.3 kJ on GPUs"),
+        (3.6e6, "3.6 MJ on GPUs"),
+        (0.0, ""),
+    ],
 )
 def test_energy_for_people(joules, words):
     assert Ledger.of([metered(0.0, joules, curve=False)]).energy == words

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from search.history import Decision, Failure, History
+from search.history import Decision, Description, Failure, History
 from search.moves import Edit, neighbours
 from search.objective import Budget, Objective, Seeds
 from search.simulation import Outcome, Simulation
@@ -17,6 +17,7 @@ from search.strategies.greedy.round import KNOWN_WELL, OWN_SEEDS
 from search.strategies.greedy.together import together
 from search.strategies.neighbourhood import Candidate
 from search.strategies.standing import Standing
+from spec.config import identity
 from tests.search.landscape import Hill
 from tests.search.test_greedy import told
 from tests.search.worlds import Bowl, problem
@@ -108,6 +109,32 @@ def test_when_they_fail_together_on_fresh_seeds_single_ones_follow():
     assert not first["confirmed"]
     assert second["key"] == step.detail["chosen"] in ("a x2", "b x2")
     assert second["alpha"] == pytest.approx(first["alpha"] / 2)
+
+
+class Pair(Bowl):
+    """Two items, moved one by one or both at once; moved both, they diverge on fresh seeds."""
+
+    def _describe(self, config):
+        return Description(config, identity(config), {"parameters": 100 * sum(config["x"])})
+
+    def train(self, request):
+        if request.seed >= 1837 and request.description.config["x"] == [8, 8]:
+            return Outcome((), 0.1, Failure("diverged", "its loss is no finite number"))
+        return super().train(request)
+
+    def loss(self, config):
+        return 2.0 - 0.1 * config["x"].count(8)
+
+
+def test_all_items_at_once_and_one_by_one_are_one_config_with_one_turn():
+    rule = {"scale": 2, "min": 4, "max": 8}
+    world, space = Pair(noise=0.003), {"x[*]": rule, "x[:]": rule}
+    asked = problem(world, baseline={"x": [4, 4]}, space=space)
+    simulation = Simulation(Greedy(max_rounds=1), asked, world)
+    simulation.run()
+    (step,) = simulation.history.accepted
+    first, second = [attempt["config_id"] for attempt in step.detail["attempts"]]
+    assert first != second == step.config_id
 
 
 def test_without_combining_every_step_is_one_change():

@@ -97,7 +97,11 @@ class Ground:
 
     @cached_property
     def carried(self) -> list[int]:
-        """Seeds on which the incumbent was confirmed, if it was measured as trials are now."""
+        """The first seeds that confirmed the incumbent, if it was measured as trials are now.
+
+        As many as a confirmation begins with: on these it was lucky, and the race needs others to
+        tell what is better.
+        """
         last = self.history.accepted[-1].detail if self.history.accepted else {}
         attempts = last.get("attempts") if last.get("setting") == self.setting else None
-        return list(attempts[-1]["seeds"]) if attempts else []
+        return attempts[-1]["seeds"][: self.problem.seeds.confirm] if attempts else []

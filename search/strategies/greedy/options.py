@@ -34,7 +34,8 @@ class Options(Strategy):
     postponed ones have joined."""
     combine: bool = True
     """Take all neighbours that are clearly better in one step, if together they are better than the
-    best of them by more than noise; false: one neighbour a step."""
+    best of them by more than noise; false: one neighbour a step, as always under ``shrink``, whose
+    exchange rate is that of a single change."""
     shrink: bool = False
     """Also take worse but cheaper steps, if they give up less per unit than was last paid."""
     recheck: Annotated[int, Field(ge=1)] = 3
@@ -43,3 +44,8 @@ class Options(Strategy):
     raise_budget: RaiseBudget | None = None
     """Instead of stopping without a significant neighbour, let trials train longer, measure the
     incumbent again and go on; null: stop."""
+
+    @property
+    def combines(self) -> bool:
+        """Whether steps may be of several changes."""
+        return self.combine and not self.shrink

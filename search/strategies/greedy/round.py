@@ -112,8 +112,7 @@ class Round:
     def _race(self) -> Run | None:
         """More seeds for those that may still win, in blocks, until one is clear."""
         ground, seeds, trials = self.ground, self.ground.problem.seeds, self.trials
-        tried = {attempt["key"] for attempt in self.attempts}
-        running = self._stand(c for c in self.trained if c.edit.key not in tried)
+        running = self._stand(c for c in self.trained if not self._tried(c))
         width = ground.options.race
         for count in range(seeds.screen + 1, seeds.max + 1):
             running = [standing for standing in running if not self._ruled_out(standing)]
@@ -127,7 +126,7 @@ class Round:
                 return missing
             running = self._stand(standing.candidate for standing in running)
             width = max(2, width // 2)
-        self._stand(c for c in self.trained if c.edit.key not in tried)  # all by the same noise
+        self._stand(c for c in self.trained if not self._tried(c))  # all by the same noise
         return None
 
     def _best(self) -> Standing | None:
@@ -162,8 +161,8 @@ class Round:
         """
         ground, trials = self.ground, self.trials
         clear = [s for s in self._clear(None) if s.gain is not None and s.gain.error is not None]
-        candidate = together(ground, clear) if ground.options.combine else None
-        if candidate is None or candidate.edit.key in {a["key"] for a in self.attempts}:
+        candidate = together(ground, clear) if ground.options.combines else None
+        if candidate is None or self._tried(candidate):
             return None
         seeds = trials.selection_seeds(ground.problem.seeds.screen)
         if missing := trials.collect(trials.request(candidate, s, "combine") for s in seeds):
@@ -226,10 +225,13 @@ class Round:
 
     def _open(self) -> list[Standing]:
         """Those that may be tried on fresh seeds and were not yet."""
-        tried = {attempt["key"] for attempt in self.attempts}
-        tried |= {key for key, s in self.standings.items() if s.candidate.edit.op == "several"}
-        fine = (s for s in self._judged() if not s.candidate.rejected)
-        return [standing for standing in fine if standing.candidate.edit.key not in tried]
+        single = (s for s in self._judged() if s.candidate.edit.op != "several")
+        return [s for s in single if not s.candidate.rejected and not self._tried(s.candidate)]
+
+    def _tried(self, candidate: Candidate) -> bool:
+        """Whether fresh seeds have judged its config; all layers at once is also one by one."""
+        assert candidate.description is not None
+        return candidate.description.config_id in {a["config_id"] for a in self.attempts}
 
     def _judged(self) -> list[Standing]:
         """All standings, those ruled out with the reason."""

@@ -1,8 +1,8 @@
 """Several neighbours at once: those that are clearly better, as one candidate.
 
 Gains of edits nearly add up, so what one round has found to help may be taken in one step. Each
-part is better than the incumbent at the round's error, however many neighbours were looked at;
-whether they also help together is measured: see ``Round``.
+part is clearly better than the incumbent on the seeds that choose, also when corrected for how many
+neighbours were looked at; whether they also help together is measured: see ``Round``.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Trials:
 
         They begin with those that confirmed the incumbent, on which it is measured already. What
         candidates are compared with there is a little too good, for it was accepted by them; that
-        can delay a candidate's turn, and no more.
+        can cost a small gain its turn, but no false step is taken by it.
         """
         carried = list(self.carried[:count])
         return carried + self._seeds(count - len(carried), 0)
