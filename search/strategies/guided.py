@@ -17,7 +17,7 @@ from search.moves import Edit
 from search.strategies.base import Problem, Proposal, strategies
 from search.strategies.explored import Explored
 from search.strategies.lessons import informative, lessons, residues
-from search.strategies.model.ascent import Climb, Moves
+from search.strategies.model.ascent import LEAST, Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Form
 from search.strategies.model.lattice import Lattice, Points
@@ -52,8 +52,10 @@ class Guided(Sampling):
     the config: see ``Features`` and ``Surrogate``. Each config to try is the best under one
     Thompson sample of it (Thompson, Biometrika 25, 1933) that keeps the limits, found by a
     ratio-greedy climb over estimated costs and checked by ``describe``; every ``sober``-th is the
-    best under the posterior mean. The baseline is trained on a few seeds first, to know the noise.
-    The finalists are the config expected to be best if trained again, and the best measured one.
+    best under the posterior mean, or, as long as noise leaves it open which of the best configs
+    tried is the best, one of these on another seed. The baseline is trained on a few seeds first,
+    to know the noise. The finalists are the config expected to be best if trained again, and the
+    best measured one.
     """
 
     repeats: ClassVar[int] = 3
@@ -64,7 +66,7 @@ class Guided(Sampling):
     boldness: Annotated[float, Field(gt=0)] = 1.0
     """Factor on the deviation of a draw from the mean; 1 is Thompson sampling proper."""
     sober: Annotated[int, Field(ge=2)] = 3
-    """One config in so many is the best by the mean, without chance."""
+    """One draw in so many is the best by the mean, without chance, or repeats one that may be."""
     caps: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, strict=False)
     """Pareto mode: caps on the objective's cost that draws take in turn; ends with the front."""
 
@@ -96,9 +98,8 @@ class Guided(Sampling):
             return anywhere(problem, index, taken, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
-        if not bold and (again := guide.doubtful(explored)) is not None:
-            edit = explored.edits[again]
-            return Draw(explored.configs[again], None if edit is None else Edit(**edit))
+        if not bold and self.caps is None and (again := guide.doubtful(explored)):
+            return Draw(explored.configs[again], Edit(**(explored.edits[again] or {})))
         wish = belief.sample(rng, bold) if bold else belief.mean()
         found = guide.best(wish, self._caps(problem, index), belief.points, rng, taken)
         return found or anywhere(problem, index, taken)
@@ -168,14 +169,17 @@ class Guide:
         rivals = [
             name
             for name in ranked[1:RIVALS]
-            if best - standing[name][0] < SURE * math.hypot(doubt, standing[name][1])
+            if best - standing[name][0] + LEAST < SURE * math.hypot(doubt, standing[name][1])
         ]
         able = [
-            name
-            for name in (ranked[:1] + rivals if rivals else [])
-            if len(explored.begun[name]) < self.problem.seeds.max
+            name for name in (ranked[:1] + rivals if rivals else []) if self._again(explored, name)
         ]
         return min(able, key=lambda name: len(explored.begun[name]), default=None)
+
+    def _again(self, explored: Explored, name: str) -> bool:
+        """Whether a config may have another seed: it has failed on none, and some are left."""
+        failed = any(trial.state == "failed" for trial in explored.rows[name].values())
+        return not failed and len(explored.begun[name]) < self.problem.seeds.max
 
     def _standing(self, explored: Explored) -> dict[str, tuple[float, float]]:
         """Expected value of the informative configs, and the deviation of what is real of it."""

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.history import Description, History, Purpose, Request, Trial
+from search.history import Description, Failure, History, Purpose, Request, Trial
 from search.objective import Budget, Objective
-from search.simulation import Simulation
+from search.simulation import Outcome, Simulation, single
 from search.strategies.base import Run
 from search.strategies.explored import Explored
 from search.strategies.guided import Guided, guide_of
@@ -20,6 +20,7 @@ from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Array, squared
 from search.strategies.model.lattice import Lattice, Points
+from search.strategies.model.seeds import seed_effects
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.random import Random
@@ -196,6 +197,66 @@ def test_it_leaves_less_to_find_than_chance():
     assert left[Guided] < left[Random]
 
 
+def _repeated(search: Simulation) -> dict[str, list[int]]:
+    """Config id -> seeds, of configs besides the baseline that were drawn more than once."""
+    begun: dict[str, list[int]] = {}
+    for trial in search.history:
+        if trial.request.purpose.phase == "explore" and trial.request.purpose.edit is not None:
+            begun.setdefault(trial.config_id, []).append(trial.seed)
+    return {name: seeds for name, seeds in begun.items() if len(seeds) > 1}
+
+
+def test_under_noise_what_may_be_the_best_is_measured_again_and_up_to_the_most_seeds():
+    world = Hill(noise=0.02)
+    search = Simulation(Guided(trials=80), world.problem(max=4), world)
+    search.run()
+    repeated = _repeated(search)
+    assert repeated
+    for seeds in repeated.values():
+        assert sorted(seeds) == list(range(1337, 1337 + len(seeds)))
+        assert len(seeds) <= 4
+
+
+def test_without_noise_nothing_is_measured_twice():
+    world = Hill()
+    search = Simulation(Guided(trials=60), world.problem(), world)
+    search.run()
+    assert not _repeated(search)
+
+
+def test_a_config_that_fails_when_repeated_is_not_repeated_again():
+    class Fragile(Hill):
+        def train(self, request: Request) -> Outcome:
+            if request.seed > 1337 and request.purpose.edit is not None:
+                return Outcome((), 1.0, Failure("diverged", "the loss is not finite"))
+            return super().train(request)
+
+    world = Fragile(noise=0.02)
+    search = Simulation(Guided(trials=60), world.problem(confirm=0), world)
+    search.run()
+    repeated = _repeated(search)
+    assert repeated
+    assert all(len(seeds) == 2 for seeds in repeated.values())
+
+
+def test_what_a_seed_does_to_all_configs_misleads_nobody():
+    class Weather(Hill):
+        def train(self, request: Request) -> Outcome:
+            outcome = super().train(request)
+            factor = 1.0 + 0.03 * math.sin(17.0 * request.seed)
+            return single(outcome.curve[0].val_loss * factor, outcome.seconds)
+
+    left = []
+    for world in (Hill(noise=0.02), Weather(noise=0.02)):
+        search = Simulation(Guided(trials=70), world.problem(), world)
+        search.run()
+        (step,) = search.history.accepted
+        assert step.config is not None
+        left.append(world.loss(step.config))
+        assert _repeated(search)
+    assert left[1] < left[0] * 1.02
+
+
 def test_many_diverged_trials_do_not_mislead_it():
     world = Hill(noise=0.005, broken="gated")
     search = Simulation(Guided(trials=40), world.problem(), world)
@@ -254,3 +315,45 @@ def test_a_miss_teaches_how_near_it_came_but_never_that_it_was_quick():
     assert taught["0"] == pytest.approx(-math.log(40.0))
     assert taught["0"] > taught["1"] > taught["2"] > taught["3"]
     assert taught["4"] < -math.log(50.0)
+
+
+# -- what seeds do ---------------------------------------------------------------------------------
+
+
+def _measured(shared: float, noise: float, seed: int = 3) -> dict[str, dict[int, float]]:
+    """Twelve configs on up to four seeds, which add the same to all."""
+    rng = np.random.default_rng(seed)
+    weather = shared * rng.standard_normal(4)
+    counts = [1, 2, 3, 4] * 3
+    return {
+        f"c{index}": {s: 3.0 * index + weather[s] + noise * rng.standard_normal() for s in range(n)}
+        for index, n in enumerate(counts)
+    }
+
+
+def test_what_seeds_do_to_all_is_told_from_noise():
+    found = seed_effects(_measured(shared=0.3, noise=0.01))
+    weather = 0.3 * np.random.default_rng(3).standard_normal(4)
+    told = np.array([found.effects[seed] for seed in range(4)])
+    assert told - told.mean() == pytest.approx(weather - weather.mean(), abs=0.05)
+    assert found.variance == pytest.approx(0.01**2, rel=0.8)
+    rows = _measured(shared=0.3, noise=0.01)
+    level = [found.levelled(row) - 3.0 * index for index, row in enumerate(rows.values())]
+    assert np.ptp(level) < 0.1 < np.ptp([np.mean(list(r.values())) - 3.0 * i
+                                         for i, r in enumerate(rows.values())])  # fmt: skip
+
+
+def test_seeds_that_do_nothing_are_left_alone_and_the_noise_is_told_right():
+    variances, moved = [], []
+    for seed in range(40):
+        found = seed_effects(_measured(shared=0.0, noise=1.0, seed=seed))
+        variances.append(found.variance)
+        moved.append(np.std(list(found.effects.values())))
+    assert 0.75 < np.mean(variances) < 1.15
+    assert np.mean(moved) < 0.25
+
+
+def test_without_repeats_nothing_is_known_of_seeds():
+    found = seed_effects({"a": {0: 1.0}, "b": {0: 2.0}})
+    assert (found.effects, found.variance, found.freedom) == ({}, None, 0)
+    assert found.levelled({0: 1.5}) == 1.5

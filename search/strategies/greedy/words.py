@@ -43,7 +43,9 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data) -> str:
         unit = f" {cost.unit}" if cost.unit else ""
         parts.append(f"{cost.name} {standing.cost.mean:+,.6g}{unit}")
     if standing.candidate.edit.op == "several":
-        why = "each better alone, and together better than the best of them, on the seeds that chose"
+        why = (
+            "each better alone, and together better than the best of them, on the seeds that chose"
+        )
         return f"{', '.join(parts)}; {why}"
     why = {
         "better-cheaper": "not dearer, first by gain",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-RATIOS = np.array([0.0, 1.0, 10.0])
+RATIOS = np.array([0.0, 1.0, 10.0, 1000.0])
 """Variance of what seeds do in units of that of the noise; the data weigh these."""
-BELIEFS = np.array([0.5, 0.25, 0.25])
+BELIEFS = np.array([0.5, 0.2, 0.2, 0.1])
 """How likely each is before any data."""
 
 
