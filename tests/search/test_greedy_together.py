@@ -60,6 +60,18 @@ def test_gains_that_add_up_are_taken_in_one_step(salt):
     assert not {trial.seed for trial in joined} & set(attempt["seeds"])
 
 
+@pytest.mark.parametrize("salt", SALTS)
+def test_under_shrink_every_step_is_one_change_so_the_rate_is_that_of_one(salt):
+    """Else a free gain joined to a dear one would overstate what was paid, and shrinking take back.
+
+    ``c`` gains and gets cheaper, ``a`` and ``b`` gain and get dearer.
+    """
+    world = Bowl({"a": 8.0, "b": 8.0, "c": 1.0}, slope=0.1, noise=0.003, salt=salt)
+    history = search(world, seeds=Seeds(max=4), shrink=True)
+    assert history.accepted[-1].config == {"a": 8, "b": 8, "c": 1}
+    assert not any("," in step.detail["chosen"] for step in history.accepted)
+
+
 class Cancelling(Bowl):
     """Two changes help alone and spoil each other; ``both`` is the loss of the two together."""
 
