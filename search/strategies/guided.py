@@ -98,7 +98,7 @@ class Guided(Sampling):
             return anywhere(problem, index, taken, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
-        if not bold and self.caps is None and (again := guide.doubtful(explored)):
+        if not bold and self.caps is None and (again := guide.doubtful(explored, belief)):
             return Draw(explored.configs[again], Edit(**(explored.edits[again] or {})))
         wish = belief.sample(rng, bold) if bold else belief.mean()
         found = guide.best(wish, self._caps(problem, index), belief.points, rng, taken)
@@ -154,14 +154,16 @@ class Guide:
 
         Their effects under the posterior mean, and what is real of what these leave over.
         """
-        return {name: value for name, (value, _) in self._standing(explored).items()}
+        belief = self.belief(explored)
+        standing = {} if belief is None else _standing(explored, belief)
+        return {name: value for name, (value, _) in standing.items()}
 
-    def doubtful(self, explored: Explored) -> str | None:
+    def doubtful(self, explored: Explored, belief: Surrogate) -> str | None:
         """The config to measure again, of those that may be the best; None when one surely is.
 
         Of the few most promising ones the one with the fewest seeds.
         """
-        standing, baseline = self._standing(explored), self.problem.baseline.config_id
+        standing, baseline = _standing(explored, belief), self.problem.baseline.config_id
         ranked = sorted((n for n in standing if n != baseline), key=lambda n: -standing[n][0])
         if not ranked:
             return None
@@ -180,20 +182,6 @@ class Guide:
         """Whether a config may have another seed: it has failed on none, and some are left."""
         failed = any(trial.state == "failed" for trial in explored.rows[name].values())
         return not failed and len(explored.begun[name]) < self.problem.seeds.max
-
-    def _standing(self, explored: Explored) -> dict[str, tuple[float, float]]:
-        """Expected value of the informative configs, and the deviation of what is real of it."""
-        belief = self.belief(explored)
-        if belief is None:
-            return {}
-        names = informative(lessons(explored))
-        means = belief.mean()(self.lattice.marks(belief.points))
-        left = dict(zip(names, (belief.values - means).tolist(), strict=True))
-        found = residues(explored, left)
-        return {
-            name: (float(mean) + found[name].share * left[name], found[name].doubt)
-            for name, mean in zip(names, means, strict=True)
-        }
 
     def best(
         self,
@@ -231,6 +219,18 @@ class Guide:
         best = tried[np.argsort(-wish(self.lattice.marks(tried)), kind="stable")[:2]]
         smallest = np.zeros(len(self.lattice), dtype=np.intp)
         return [*best, smallest, *self.lattice.scattered(rng, 2, alike=1.0)]
+
+
+def _standing(explored: Explored, belief: Surrogate) -> dict[str, tuple[float, float]]:
+    """Expected value of the informative configs, and the deviation of what is real of it."""
+    names = informative(lessons(explored))
+    means = belief.mean()(guide_of(explored.problem).lattice.marks(belief.points))
+    left = dict(zip(names, (belief.values - means).tolist(), strict=True))
+    found = residues(explored, left)
+    return {
+        name: (float(mean) + found[name].share * left[name], found[name].doubt)
+        for name, mean in zip(names, means, strict=True)
+    }
 
 
 @lru_cache(maxsize=4)
