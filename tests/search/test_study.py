@@ -1,4 +1,5 @@
 import math
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -174,3 +175,22 @@ def test_optuna_dashboard_opens_it(study, tmp_path):
     assert told.returncode == 0, told.stderr
     assert "200 OK" in told.stdout
     assert "diverged" in told.stdout
+
+
+def test_losses_and_attributes_are_what_optuna_itself_would_have_written(study, tmp_path):
+    trial = study.launch(request(), parameters(request()), {})
+    losses = {1: 3.0, 2: math.inf, 3: math.nan, 4: -math.inf, 5: 2.5}
+    points = [Eval(step=s, train_seconds=s, val_loss=loss) for s, loss in losses.items()]
+    study.report(trial.number, points[:4])
+    study.report(trial.number, [points[4].model_copy(update={"val_loss": 9.0})])
+    study.report(trial.number, [points[4]])  # a second word on a step takes the first one's place
+    study.add_facts(trial.number, {"word": "\N{SNOWMAN}"})
+    (frozen,) = optuna.load_study(
+        study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}"
+    ).trials
+    assert frozen.intermediate_values == pytest.approx(losses, nan_ok=True)
+    assert frozen.user_attrs["facts"] == {"word": "\N{SNOWMAN}"}
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        count = "SELECT COUNT(*) FROM trial_user_attributes WHERE key = 'facts'"
+        assert connection.execute(count).fetchone() == (1,)
+    connection.close()
