@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 from search.objective import Budget
 from spec.config import Data
@@ -107,6 +108,23 @@ PROBE = "probe"
 """The phase whose trials measure a step time and nothing else: see ``search.probes``."""
 
 
+class Spent(NamedTuple):
+    """What one trial has cost.
+
+    Attributes:
+        train_seconds: Seconds of training, as far as its last evaluation tells.
+        wall_seconds: Seconds it occupied a worker; zero until it has ended.
+        accelerator_seconds: The same on a GPU.
+        joules: What its GPU consumed; zero for one that has not ended, or ended before it was
+            started; None when nobody knows.
+    """
+
+    train_seconds: float
+    wall_seconds: float
+    accelerator_seconds: float
+    joules: float | None
+
+
 @dataclass(frozen=True)
 class Trial:
     """One trial: what was asked, where it ran, what came of it.
@@ -163,6 +181,17 @@ class Trial:
             return None
         taken = float(energy["ended"] - energy["started"])
         return None if taken < 0 or (taken == 0 and self.curve) else taken
+
+    @cached_property
+    def spent(self) -> Spent:
+        """What it has cost so far."""
+        held = self.ended - self.started if self.ended is not None else 0.0
+        on_gpu = str(self.facts.get("device", "")).startswith("cuda")
+        joules = self.joules if self.ended is not None else 0.0
+        if joules is None and not self.curve and "process" not in self.facts:
+            joules = 0.0
+        train = self.curve[-1].train_seconds if self.curve else 0.0
+        return Spent(train, held, held if on_gpu else 0.0, joules)
 
     @property
     def inventory(self) -> Mapping[str, Any]:

@@ -56,16 +56,14 @@ class Ledger:
     @classmethod
     def of(cls, trials: Iterable[Trial]) -> Ledger:
         """Add up trials of every state."""
-        count, train, wall, accelerator = 0, 0.0, 0.0, 0.0
-        joules: float | None = 0.0
-        for trial in trials:
-            held = trial.ended - trial.started if trial.ended is not None else 0.0
-            count += 1
-            train += trial.curve[-1].train_seconds if trial.curve else 0.0
-            wall += held
-            accelerator += held if str(trial.facts.get("device", "")).startswith("cuda") else 0.0
-            joules = _with_energy(joules, trial)
-        return cls(count, train, wall, accelerator, joules)
+        rows = [trial.spent for trial in trials]
+        return cls(
+            len(rows),
+            sum(row.train_seconds for row in rows),
+            sum(row.wall_seconds for row in rows),
+            sum(row.accelerator_seconds for row in rows),
+            _known_sum(row.joules for row in rows),
+        )
 
     def exceeded(self, total: Total) -> str:
         """Which total is spent, as a sentence; empty while none is."""
@@ -95,9 +93,10 @@ class Ledger:
         return f"{self.joules:.3g} J on GPUs"
 
 
-def _with_energy(total: float | None, trial: Trial) -> float | None:
-    """The energy of some trials and one more, which took none until it was started."""
-    took, started = trial.joules, bool(trial.curve) or "process" in trial.facts
-    if trial.ended is None or (took is None and not started):
-        return total
-    return None if total is None or took is None else total + took
+def _known_sum(values: Iterable[float | None]) -> float | None:
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total

@@ -117,7 +117,7 @@ class Round:
         for count in range(seeds.screen + 1, seeds.max + 1):
             running = [standing for standing in running if not self._ruled_out(standing)]
             running = contenders(running, width, ground.confidence, ground.rate)
-            if not running or self._clear(ground.rate) or trials.selecting().noise() is None:
+            if not running or self._settled() or trials.selecting().noise() is None:
                 break
             seed = trials.selection_seeds(count)[-1]
             sides = [None, *(standing.candidate for standing in running)]
@@ -217,6 +217,15 @@ class Round:
         rate = self.ground.rate
         ranked = [*self._clear(rate), *best_first(self._open(), self.ground.confidence, rate)]
         return list({standing.candidate.edit.key: standing for standing in ranked}.values())
+
+    def _settled(self) -> bool:
+        """Whether one is clear at the level that the first look of a confirmation asks for.
+
+        Else the luckiest of some single measurements would be tried, fail, and spend half of alpha.
+        """
+        looks = max(len(self.ground.problem.seeds.looks), 1)
+        level = self.ground.options.alpha / 2 / looks / max(len(self.standings), 1)
+        return bool(best_first(self._open(), 1.0 - level, self.ground.rate))
 
     def _clear(self, rate: float | None) -> list[Standing]:
         """Those clear of their margin also when all are looked at (Bonferroni), best first."""
