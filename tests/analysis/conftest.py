@@ -16,7 +16,7 @@ TIMED = {"gain": "time_to_target", "target": 2.21, "cost": "train_seconds"}
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: Folders) -> Path:
     """A search that took two steps."""
-    asked = exploration(strategy={"kind": "greedy", "max_rounds": 2})
+    asked = exploration(strategy={"kind": "greedy", "max_rounds": 2, "race": 8})
     return grow(tmp_path_factory.mktemp("finished"), asked)
 
 
