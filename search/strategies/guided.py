@@ -99,7 +99,9 @@ class Guided(Sampling):
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
         if not bold and self.caps is None and (again := guide.doubtful(explored, belief)):
-            return Draw(explored.configs[again], Edit(**(explored.edits[again] or {})))
+            edit = explored.edits[again]
+            assert edit is not None  # only the baseline has none
+            return Draw(explored.configs[again], Edit(**edit))
         wish = belief.sample(rng, bold) if bold else belief.mean()
         found = guide.best(wish, self._caps(problem, index), belief.points, rng, taken)
         return found or anywhere(problem, index, taken)

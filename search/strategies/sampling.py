@@ -151,6 +151,8 @@ class _Course:
             if drawn is None:
                 used_up = True
                 break
+            if drawn.description.config_id in {draw.description.config_id for draw in draws}:
+                break  # which seed is next is known once the first of them is under way
             draws.append(drawn)
         requests = owed + [self._request(d, seed) for d in draws for seed in self._next_seeds(d)]
         if requests or self.explored.running:

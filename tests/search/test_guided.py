@@ -217,6 +217,23 @@ def test_under_noise_what_may_be_the_best_is_measured_again_and_up_to_the_most_s
         assert len(seeds) <= 4
 
 
+def test_many_free_workers_are_never_given_one_seed_of_a_config_twice():
+    """As after an interruption, when all workers are free and much is known."""
+    world = Hill(noise=0.02)
+    search = Simulation(Guided(trials=80), world.problem(), world)
+    search.run(max_trials=70)
+    trials, repeats = list(search.history), 0
+    for known in range(20, 70, 3):
+        history = History(trials[:known])
+        proposal = search.strategy.propose(world.problem(workers=9), history)
+        assert isinstance(proposal, Run)
+        asked = [(r.description.config_id, r.seed) for r in proposal.requests]
+        assert len(set(asked)) == len(asked)
+        begun = {trial.config_id for trial in history}
+        repeats += sum(config in begun for config, _ in asked)
+    assert repeats
+
+
 def test_without_noise_nothing_is_measured_twice():
     world = Hill()
     search = Simulation(Guided(trials=60), world.problem(), world)
