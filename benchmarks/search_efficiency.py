@@ -320,7 +320,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="under a minute: one noise, two seeds")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--resume", action="store_true", help="keep what earlier runs found")
+    resume = "keep what earlier runs found: only while searches and landscapes are the same"
+    parser.add_argument("--resume", action="store_true", help=resume)
     parser.add_argument("--searches", default=",".join([*SEARCHES, *STEPWISE]))
     options = parser.parse_args()
     names = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, ClassVar
@@ -16,7 +16,7 @@ from search.history import Description, History
 from search.moves import Edit
 from search.strategies.base import Problem, Proposal, strategies
 from search.strategies.explored import Explored
-from search.strategies.lessons import informative, lessons, residues
+from search.strategies.lessons import Lessons, informative, lessons, residues
 from search.strategies.model.ascent import LEAST, Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Form
@@ -102,8 +102,8 @@ class Guided(Sampling):
             edit = explored.edits[again]
             assert edit is not None  # only the baseline has none
             return Draw(explored.configs[again], Edit(**edit))
-        wish = belief.sample(rng, bold) if bold else belief.mean()
-        found = guide.best(wish, self._caps(problem, index), belief.points, rng, taken)
+        wish = belief.model.sample(rng, bold) if bold else belief.model.mean()
+        found = guide.best(wish, self._caps(problem, index), belief.model.points, rng, taken)
         return found or anywhere(problem, index, taken)
 
     def ranked(self, explored: Explored) -> list[str]:
@@ -129,6 +129,21 @@ class Guided(Sampling):
 
 
 @dataclass(frozen=True)
+class Belief:
+    """What guided search believes after some trials.
+
+    Attributes:
+        lessons: What they teach.
+        names: Ids of the configs that the model is fitted to.
+        model: Of quality.
+    """
+
+    lessons: Lessons
+    names: Sequence[str]
+    model: Surrogate
+
+
+@dataclass(frozen=True)
 class Guide:
     """What guided search knows of a problem before any trial."""
 
@@ -142,14 +157,15 @@ class Guide:
         """The space."""
         return lattice_of(self.problem)
 
-    def belief(self, explored: Explored) -> Surrogate | None:
+    def belief(self, explored: Explored) -> Belief | None:
         """What the trials so far teach; None before the second one."""
-        values = lessons(explored)
-        if len(values) < 2:
+        taught = lessons(explored)
+        if len(taught.values) < 2:
             return None
-        kept = informative(values)
-        points = np.array([self.lattice.encode(explored.configs[name]) for name in kept])
-        return Surrogate(self.features, points, np.array([values[name] for name in kept]))
+        names = informative(taught.values)
+        points = np.array([self.lattice.encode(explored.configs[name]) for name in names])
+        values = np.array([taught.values[name] for name in names])
+        return Belief(taught, names, Surrogate(self.features, points, values))
 
     def expected(self, explored: Explored) -> dict[str, float]:
         """What the informative configs would come to if trained again.
@@ -160,7 +176,7 @@ class Guide:
         standing = {} if belief is None else _standing(explored, belief)
         return {name: value for name, (value, _) in standing.items()}
 
-    def doubtful(self, explored: Explored, belief: Surrogate) -> str | None:
+    def doubtful(self, explored: Explored, belief: Belief) -> str | None:
         """The config to measure again, of those that may be the best; None when one surely is.
 
         Of the few most promising ones the one with the fewest seeds.
@@ -223,12 +239,12 @@ class Guide:
         return [*best, smallest, *self.lattice.scattered(rng, 2, alike=1.0)]
 
 
-def _standing(explored: Explored, belief: Surrogate) -> dict[str, tuple[float, float]]:
+def _standing(explored: Explored, belief: Belief) -> dict[str, tuple[float, float]]:
     """Expected value of the informative configs, and the deviation of what is real of it."""
-    names = informative(lessons(explored))
-    means = belief.mean()(guide_of(explored.problem).lattice.marks(belief.points))
-    left = dict(zip(names, (belief.values - means).tolist(), strict=True))
-    found = residues(explored, left)
+    names, model = belief.names, belief.model
+    means = model.mean()(guide_of(explored.problem).lattice.marks(model.points))
+    left = dict(zip(names, (model.values - means).tolist(), strict=True))
+    found = residues(explored, belief.lessons.seeds, left)
     return {
         name: (float(mean) + found[name].share * left[name], found[name].doubt)
         for name, mean in zip(names, means, strict=True)

@@ -14,7 +14,7 @@ from search.gains import best
 from search.history import Trial
 from search.strategies.explored import Explored
 from search.strategies.model.forms import Array
-from search.strategies.model.seeds import seed_effects
+from search.strategies.model.seeds import SeedEffects, seed_effects
 from search.strategies.pareto import objectives
 
 LEARNT = 400
@@ -26,21 +26,37 @@ RARE = 3.0
 a model of good configs need not tell bad ones apart."""
 
 
-def lessons(explored: Explored) -> dict[str, float]:
-    """Config id -> what the model explains; failures count as the worst that was measured.
+@dataclass(frozen=True)
+class Lessons:
+    """What a history teaches.
+
+    Attributes:
+        values: Config id -> what the model is to explain.
+        seeds: What seeds do to all configs alike, which the values are without; and the noise.
+    """
+
+    values: Mapping[str, float]
+    seeds: SeedEffects
+
+
+def lessons(explored: Explored) -> Lessons:
+    """A value per config; failures count as the worst that was measured.
 
     Loss enters by its logarithm, in which gains of edits nearly add up; a time to target already
     is one. For what never reached the target see ``_imputed``.
     """
-    found = _measured(explored)
+    table = _values(explored)
+    seeds = seed_effects(table)
+    found = {name: _worth(explored, value) for name, value in explored.qualities.items()}
+    found |= {name: seeds.levelled(row) for name, row in table.items()}
     if not any(map(math.isfinite, found.values())):
         found = _losses(explored)  # nothing reached the target yet: the loss leads the way
     if not found:
-        return {}
+        return Lessons({}, seeds)
     found |= _imputed(explored, [name for name, value in found.items() if value == -math.inf])
     worst = min(found.values())
     found |= {name: worst for name in explored.rows if name not in found}
-    return _tempered(dict(sorted(found.items())))
+    return Lessons(_tempered(dict(sorted(found.items()))), seeds)
 
 
 def _imputed(explored: Explored, missed: Sequence[str]) -> dict[str, float]:
@@ -113,7 +129,9 @@ class Residue:
     doubt: float
 
 
-def residues(explored: Explored, left: Mapping[str, float]) -> dict[str, Residue]:
+def residues(
+    explored: Explored, seeds: SeedEffects, left: Mapping[str, float]
+) -> dict[str, Residue]:
     """What is real of what a model leaves, by config; averaged over what the noise may be.
 
     The noise of one measurement is known from configs with several seeds, up to a chi-squared
@@ -122,9 +140,9 @@ def residues(explored: Explored, left: Mapping[str, float]) -> dict[str, Residue
 
     Args:
         explored: Where they were measured.
+        seeds: Whose noise.
         left: Config id -> its value less the model's.
     """
-    seeds = seed_effects(_values(explored))
     if seeds.variance is None or not left:
         return {name: Residue(0.0, 0.0) for name in left}
     noise = seeds.variance * seeds.freedom / chdtri(seeds.freedom, np.linspace(0.025, 0.975, 39))
@@ -147,14 +165,6 @@ def _values(explored: Explored) -> dict[str, dict[int, float]]:
         if worth and all(map(math.isfinite, worth.values())):
             table[name] = worth
     return table
-
-
-def _measured(explored: Explored) -> dict[str, float]:
-    """Config id -> what the model is to explain, with what seeds do to all of them taken out."""
-    table = _values(explored)
-    seeds = seed_effects(table)
-    found = {name: _worth(explored, value) for name, value in explored.qualities.items()}
-    return found | {name: seeds.levelled(row) for name, row in table.items()}
 
 
 def _losses(explored: Explored) -> dict[str, float]:

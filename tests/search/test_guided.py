@@ -328,7 +328,7 @@ def test_a_miss_teaches_how_near_it_came_but_never_that_it_was_quick():
     history = History([*hits, near, far, hasty])
     world = Hill()
     asked = replace(world.problem(), objective=Objective(gain="time_to_target", target=2.0))
-    taught = lessons(Explored.of(asked, history))
+    taught = lessons(Explored.of(asked, history)).values
     assert taught["0"] == pytest.approx(-math.log(40.0))
     assert taught["0"] > taught["1"] > taught["2"] > taught["3"]
     assert taught["4"] < -math.log(50.0)
