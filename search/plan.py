@@ -62,18 +62,22 @@ def _estimate(
             console.print("trials go on until the space is used up")
         return
     least, most = expected.least, expected.most
-    console.print(f"the first decision takes {least} to {most} trials")
+    console.print(f"the first decision takes {_span(least, most, ',')} trials")
     seconds = _trial_seconds(problem)
     if seconds is None:
         console.print("the time of one trial is unknown until the baseline has been trained")
         return
-    span = [f"{trials * seconds / workers / 60:.2g}" for trials in (least, most)]
+    minute = seconds / workers / 60
     console.print(
         f"one trial is {seconds:.3g} s of training on one CPU core, at {SHARE_OF_PEAK:.0%} of the "
-        f"speed of a matrix product just now; the decision takes {span[0]} to {span[1]} min {on}, "
-        "without start-up and evaluation",
+        "speed of a matrix product just now; the decision takes "
+        f"{_span(least * minute, most * minute, '.2g')} min {on}, without start-up and evaluation",
         soft_wrap=True,
     )
+
+
+def _span(least: float, most: float, form: str) -> str:
+    return f"{least:{form}} to {most:{form}}" if least else f"at most {most:{form}}"
 
 
 def _trial_seconds(problem: Problem) -> float | None:

@@ -35,7 +35,7 @@ class Expected:
     """What a strategy expects to spend until its next decision.
 
     Attributes:
-        least: Fewest trials.
+        least: Fewest trials; 0 when nobody knows.
         most: Most trials; None when they are not counted in advance.
         worker_seconds: When time ends it instead: seconds that trials hold workers.
     """

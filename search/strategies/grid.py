@@ -43,6 +43,12 @@ class Grid(Sampling):
         """See ``Strategy.needs_space``."""
         return self.file is None
 
+    def most(self, problem: Problem) -> int | None:
+        """See ``Sampling.most``: without ``trials``, every combination and the baseline."""
+        if self.trials is not None:
+            return super().most(problem)
+        return (_size(problem, self) + 1) * problem.seeds.screen
+
     def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
         """See ``Sampling.draw``."""
         plan = _plan_of(explored.problem, self)
@@ -96,6 +102,14 @@ class _Plan:
 @lru_cache(maxsize=4)
 def _plan_of(problem: Problem, grid: Grid) -> _Plan:
     return _Plan(problem, grid)
+
+
+@lru_cache(maxsize=4)
+def _size(problem: Problem, grid: Grid) -> int:
+    """How many combinations there are, those that cannot be trained included."""
+    if grid.file is None:
+        return lattice_of(problem).size
+    return sum(1 for _ in combinations(Path(grid.file)))
 
 
 def _walk(lattice: Lattice) -> Iterator[Edit | None]:

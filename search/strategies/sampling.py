@@ -25,6 +25,8 @@ TRIES = 1000
 """Random points looked at for one that is new and within the limits, before a space is used up."""
 TOLD = 200
 """Most configs that a decision tells in full, best first."""
+ENDLESS = 10**9
+"""Trials left where nobody knows how many there are."""
 
 
 @lru_cache(maxsize=4)
@@ -72,8 +74,10 @@ class Sampling(Strategy):
         """See ``Strategy.expected``."""
         if self.worker_seconds is not None:
             return Expected(0, self.trials, self.worker_seconds)
-        least = 1 if self.trials is None else self.trials - self.reserve(problem)
-        return Expected(max(least, 1), self.trials)
+        most = self.most(problem)
+        if most is None:
+            return Expected(0, None)
+        return Expected(0 if self.trials is None else most, most + self.reserve(problem))
 
     def to_beat(self, problem: Problem, history: History) -> str:
         """The best config measured so far that keeps the limits: see ``Strategy.to_beat``."""
@@ -101,6 +105,10 @@ class Sampling(Strategy):
     def ending(self, explored: Explored) -> Data:
         """What else the last decision should hold, plain data."""
         return {}
+
+    def most(self, problem: Problem) -> int | None:
+        """Trials that exploring may take; None when nobody knows where it ends."""
+        return None if self.trials is None else max(2, self.trials - self.reserve(problem))
 
     def reserve(self, problem: Problem) -> int:
         """Trials kept back for confirming."""
@@ -156,7 +164,7 @@ class _Course:
             draws.append(drawn)
         requests = owed + [self._request(d, seed) for d in draws for seed in self._next_seeds(d)]
         if requests or self.explored.running:
-            ahead = len(requests) if self.options.trials is None else max(left, len(requests))
+            ahead = len(requests) if left == ENDLESS else max(left, len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
         spent = "the time is over" if self._late else "all trials are spent"
         return self._end("the space is used up" if used_up else f"{spent}, as asked")
@@ -182,9 +190,9 @@ class _Course:
         """Trials that exploration may still ask for."""
         if self._late:
             return 0
-        if self.options.trials is None:
-            return 10**9
-        most = max(2, self.options.trials - self.options.reserve(self.problem))
+        most = self.options.most(self.problem)
+        if most is None:
+            return ENDLESS
         return max(0, most - len(self.explored.trials) - len(self._unfinished()))
 
     def _unfinished(self) -> list[Request]:

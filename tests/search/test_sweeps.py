@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from search.simulation import Simulation
+from search.strategies.base import Run
 from search.strategies.grid import Grid
+from search.strategies.sampling import lattice_of
 from search.strategies.sweeps import combinations, expanded
 from spec.errors import InputError
 from tests.search.landscape import SPACE, Hill
@@ -139,6 +141,22 @@ def test_a_grid_is_every_combination_once():
     listed = list(Grid().listing(search.problem))
     assert len(listed) == 6 * layers
     assert listed.count({}) == 1
+    assert lattice_of(search.problem).size == 6 * layers
+
+
+def test_a_grid_tells_how_far_it_has_to_go(tmp_path: Path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("width: [48, 64, 80]\nrate: [0.01, 0.02]\n")
+    world = Hill(limit=1e9, space={"width": SPACE["width"]})
+    for grid in (Grid(), Grid(file=str(file))):
+        search = Simulation(grid, world.problem(confirm=0), world)
+        asked = grid.propose(search.problem, search.history)
+        assert isinstance(asked, Run)
+        assert 6 <= asked.expected <= 7
+        search.run(max_trials=4)
+        asked = grid.propose(search.problem, search.history)
+        assert isinstance(asked, Run)
+        assert 2 <= asked.expected <= 3
 
 
 def test_a_grid_too_large_to_walk_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -76,6 +77,21 @@ class Lattice:
                 items = np.arange(axis.items) < np.array(counter.levels)[:, None]
                 found.append((self.coordinates(counter).start, items, self.coordinates(axis)))
         return found
+
+    @cached_property
+    def size(self) -> int:
+        """How many points differ in what has an effect."""
+        ways = {axis.name: [1] * len(axis.levels) for axis in self.axes}
+        for axis in self.axes:
+            levels = len(axis.levels)
+            if axis.items > 1 and axis.count is not None:
+                lengths = self.axes[self._index[axis.count]].levels
+                counted = zip(ways[axis.count], lengths, strict=True)
+                ways[axis.count] = [way * levels**length for way, length in counted]
+                ways[axis.name] = [1]
+            elif axis.items > 1:
+                ways[axis.name] = [levels**axis.items]
+        return math.prod(sum(numbers) for numbers in ways.values())
 
     @cached_property
     def start(self) -> Points:
