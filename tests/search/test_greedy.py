@@ -2,12 +2,15 @@ import math
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from search.history import Failure, History
 from search.objective import Objective, Seeds
 from search.simulation import Outcome, Simulation, single
 from search.strategies.base import StrategyFailed
 from search.strategies.greedy import Greedy
+from search.strategies.greedy.spending import levels
 from spec.records import End, Eval
 from tests.search.worlds import Bowl, problem
 
@@ -56,6 +59,17 @@ def test_proposing_changes_nothing_and_repeats_itself():
     first, again = (Greedy().propose(asked, history) for _ in range(2))
     assert first == again
     assert len(history) == 12
+
+
+@given(
+    st.floats(1e-6, 0.49), st.integers(1, 40), st.sets(st.integers(1, 99), min_size=1, max_size=9)
+)
+def test_all_looks_of_all_attempts_together_spend_at_most_alpha(alpha, attempts, seeds):
+    looks = sorted(seeds)
+    spent = [levels(alpha, attempt, looks) for attempt in range(attempts)]
+    assert all(level > 0.0 for attempt in spent for level in attempt)
+    assert math.fsum(map(math.fsum, spent)) <= alpha * (1.0 + 1e-9)
+    assert math.fsum(spent[0]) >= alpha / 2
 
 
 def test_false_steps_stay_below_alpha_among_neighbours_of_no_effect():

@@ -8,6 +8,7 @@ from search.history import Decision, History
 from search.simulation import Simulation
 from search.strategies.greedy import Greedy
 from search.strategies.greedy.lazy import earlier_gains
+from search.strategies.greedy.spending import levels
 from tests.search.test_greedy import told
 from tests.search.worlds import Bowl, problem
 
@@ -125,8 +126,10 @@ def test_the_attempts_of_a_round_share_its_alpha_also_when_others_join():
         for decision in search(world, recheck=3).decisions:
             attempts = decision.detail["attempts"]
             assert len({attempt["key"] for attempt in attempts}) == len(attempts)
-            looks = 2  # seeds: {max: 4, confirm: 2}
-            assert sum(attempt["alpha"] * looks for attempt in attempts) <= 0.05
+            looks = (2, 4)  # seeds: {max: 4, confirm: 2}
+            for number, attempt in enumerate(attempts):
+                tested = levels(0.05, number, looks)
+                assert attempt["alpha"] == tested[looks.index(len(attempt["seeds"]))]
 
 
 @pytest.mark.parametrize("workers", [3, 8])

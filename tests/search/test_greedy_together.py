@@ -120,7 +120,7 @@ def test_when_they_fail_together_on_fresh_seeds_single_ones_follow():
     assert first["edit"]["op"] == "several"
     assert not first["confirmed"]
     assert second["key"] == step.detail["chosen"] in ("a x2", "b x2")
-    assert second["alpha"] == pytest.approx(first["alpha"] / 2)
+    assert second["alpha"] == pytest.approx(first["alpha"] / 3)
 
 
 class Pair(Bowl):

@@ -24,9 +24,8 @@ class Greedy(Options):
     incumbent in the round before, on which it is measured already, then new ones. Which candidate
     to confirm is chosen freely on these; whether it is accepted rests only on seeds that played no
     part in the choice, by a one-sided t-test with the noise pooled over the study. The round's
-    error ``alpha`` is divided over everything tested there: half to the first attempt, half of the
-    rest to the next, and equally over the looks of one attempt, so the chance of a false step in a
-    round is at most ``alpha`` (Bonferroni).
+    error ``alpha`` is divided over everything tested there (``search.strategies.greedy.spending``),
+    so the chance of a false step in a round is at most ``alpha``.
 
     Neighbours that are clearly better each are also measured as one candidate, which goes first
     where it beats the best of them (``search.strategies.greedy.together``).

@@ -17,6 +17,7 @@ from search.strategies.greedy.lazy import (
     most_promising,
     postponable,
 )
+from search.strategies.greedy.spending import levels
 from search.strategies.greedy.together import together
 from search.strategies.greedy.trials import Trials
 from search.strategies.neighbourhood import Candidate, over_measured_limit
@@ -117,7 +118,7 @@ class Round:
         for count in range(seeds.screen + 1, seeds.max + 1):
             running = [standing for standing in running if not self._ruled_out(standing)]
             running = contenders(running, width, ground.confidence, ground.rate)
-            if not running or self._settled() or trials.selecting().noise() is None:
+            if not running or self._clear(ground.rate) or trials.selecting().noise() is None:
                 break
             seed = trials.selection_seeds(count)[-1]
             sides = [None, *(standing.candidate for standing in running)]
@@ -144,8 +145,7 @@ class Round:
         if isinstance(combined, Run):
             return combined
         standing = combined or best
-        alpha = self.ground.options.alpha / 2 ** (len(self.attempts) + 1)
-        verdict = self._confirm(standing, alpha)
+        verdict = self._confirm(standing)
         if isinstance(verdict, Run):
             return verdict
         self.attempts.append(verdict)
@@ -175,15 +175,16 @@ class Round:
         fine = more is not None and more.low(ground.confidence) > 0.0
         return standing if fine and not self._ruled_out(standing) else None
 
-    def _confirm(self, standing: Standing, alpha: float) -> Run | Data:
-        """One candidate on fresh seeds, looked at block by block; the looks share ``alpha``."""
+    def _confirm(self, standing: Standing) -> Run | Data:
+        """One candidate on fresh seeds, looked at block by block; see ``spending``."""
         ground, trials, candidate = self.ground, self.trials, standing.candidate
         looks = ground.problem.seeds.looks
         if not looks:
             return {"key": candidate.edit.key, "confirmed": True, "seeds": [], "p": None}
-        margin, level = standing.margin(ground.rate), alpha / len(looks)
+        margin = standing.margin(ground.rate)
         told: Data = {}
-        for count in looks:
+        tested = levels(ground.options.alpha, len(self.attempts), looks)
+        for count, level in zip(looks, tested, strict=True):
             fresh, sides = trials.fresh_seeds(count), (candidate, None)
             asked = [trials.request(side, seed, CONFIRM) for seed in fresh for side in sides]
             missing = trials.collect(asked)
@@ -217,15 +218,6 @@ class Round:
         rate = self.ground.rate
         ranked = [*self._clear(rate), *best_first(self._open(), self.ground.confidence, rate)]
         return list({standing.candidate.edit.key: standing for standing in ranked}.values())
-
-    def _settled(self) -> bool:
-        """Whether one is clear at the level that the first look of a confirmation asks for.
-
-        Else the luckiest of some single measurements would be tried, fail, and spend half of alpha.
-        """
-        looks = max(len(self.ground.problem.seeds.looks), 1)
-        level = self.ground.options.alpha / 2 / looks / max(len(self.standings), 1)
-        return bool(best_first(self._open(), 1.0 - level, self.ground.rate))
 
     def _clear(self, rate: float | None) -> list[Standing]:
         """Those clear of their margin also when all are looked at (Bonferroni), best first."""

@@ -6,6 +6,7 @@ from search.costs import COSTS
 from search.gains import Noise, smallest_detectable
 from search.strategies.base import Problem
 from search.strategies.greedy.lazy import Postponed
+from search.strategies.greedy.spending import levels
 from search.strategies.standing import Standing
 from search.strategies.verdict import reaches
 from spec.config import Data
@@ -89,6 +90,6 @@ def sensitivity(problem: Problem, noise: Noise | None, alpha: float) -> str:
         return "; the noise is unknown: give seeds.max 2 or more to learn it"
     if not looks:
         return ""
-    effect = smallest_detectable(noise, looks[-1], alpha / 2 / len(looks))
+    effect = smallest_detectable(noise, looks[-1], levels(alpha, 0, looks)[-1])
     measure = quality_name(problem)
     return f"; the test finds a gain of {effect:.2g} in {measure} with 80 % power"
