@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from search.costs import COSTS
 from search.history import Description, Trial
@@ -33,11 +34,9 @@ def neighbourhood(
     Raises:
         InputError: When a path of the space leads nowhere.
     """
-    edits = neighbours(problem.space, center.config)
-    described = problem.describe([edit.apply(center.config) for edit in edits])
     seen = {**taken, center.config_id: "it is the incumbent"}
     found = []
-    for edit, answer in zip(edits, described, strict=True):
+    for edit, answer in _described(problem, center):
         if isinstance(answer, Rejected):
             found.append(Candidate(edit, None, answer.message))
             continue
@@ -46,6 +45,22 @@ def neighbourhood(
         )
         seen.setdefault(answer.config_id, f"the same model as {edit.key}")
     return found
+
+
+_Described = Sequence[tuple[Edit, Description | Rejected]]
+_KNOWN: WeakKeyDictionary[Problem, dict[str, _Described]] = WeakKeyDictionary()
+"""Of each problem the neighbours of the config that was asked for last: the incumbent, mostly."""
+
+
+def _described(problem: Problem, center: Description) -> _Described:
+    """Every neighbour of a config with what describe says, worked out once while it is asked for."""
+    kept = _KNOWN.setdefault(problem, {})
+    if center.config_id not in kept:
+        kept.clear()
+        edits = neighbours(problem.space, center.config)
+        answers = problem.describe([edit.apply(center.config) for edit in edits])
+        kept[center.config_id] = list(zip(edits, answers, strict=True))
+    return kept[center.config_id]
 
 
 def over_limit(problem: Problem, description: Description) -> str:

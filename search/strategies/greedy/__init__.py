@@ -41,8 +41,8 @@ class Greedy(Options):
             words = f"stopped after {count(steps, 'accepted step')}, as asked (max_rounds)"
             return Decision("stop", history.round, words)
         budget = raising.current(problem.budget, self.raise_budget, history.decisions)
-        ground = Ground(self, replace(problem, budget=budget), history, problem.budget)
-        return Round(ground).propose()
+        now = problem if budget == problem.budget else replace(problem, budget=budget)
+        return Round(Ground(self, now, history, problem.budget)).propose()
 
     @property
     def weighs_losers(self) -> bool:
