@@ -53,7 +53,7 @@ _KNOWN: WeakKeyDictionary[Problem, dict[str, _Described]] = WeakKeyDictionary()
 
 
 def _described(problem: Problem, center: Description) -> _Described:
-    """Every neighbour of a config with what describe says, worked out once while it is asked for."""
+    """Every neighbour of a config with what describe says, worked out once."""
     kept = _KNOWN.setdefault(problem, {})
     if center.config_id not in kept:
         kept.clear()
