@@ -254,8 +254,9 @@ def report(done: Done, bar: int, command: str) -> tuple[str, bool]:
     lines += [
         "",
         "Trainings greedy needs for the mean regret of what the ancestor's loop hands over after",
-        f"so many, over these. The loop does not end by itself; the bar is at {LOOPED[-1]}. Stricter,",
-        "per seed (median): over those after which the loop first had what it hands over at last.",
+        f"so many, over these. The loop does not end by itself; the bar is at {LOOPED[-1]}.",
+        "Stricter, per seed (median): over those after which the loop first had what it hands over",
+        "at last.",
         "",
     ]
     heads = [*(f"of {budget}" for budget in LOOPED), "bar 1/2", "stricter", "bar 1/2"]
