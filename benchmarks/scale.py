@@ -1,6 +1,9 @@
 """How much slower a study gets as it grows: propose, record and results at up to 10,000 trials.
 
-python -m benchmarks.scale [--quick]
+    python -m benchmarks.scale [--quick]
+
+First a search by ``greedy``, written to a real study; then a single proposal of other strategies
+after as many trials at random. The bar is for ``greedy``: propose and record together.
 """
 
 from __future__ import annotations
@@ -10,19 +13,26 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count, islice
 from pathlib import Path
+
+from numpy.random import default_rng
 
 from search.dimensions import point
 from search.exploration import Exploration
-from search.history import Decision, Description, Request
+from search.history import Decision, Description, History, Purpose, Request, Trial
 from search.ledger import Ledger
 from search.moves import Rule, ScaleRule
 from search.objective import Budget, Objective, Seeds
 from search.results import derive
-from search.strategies.base import Problem, Rejected
+from search.strategies.base import Problem, Rejected, Strategy
 from search.strategies.greedy import Greedy
+from search.strategies.guided import Guided
+from search.strategies.optuna_samplers import Optuna
+from search.strategies.random import Random
+from search.strategies.sampling import lattice_of
 from search.study import Study
 from spec import yaml
 from spec.config import Data, identity
@@ -55,7 +65,7 @@ class Endless:
 
 
 def grow(file: Path, marks: Sequence[int]) -> list[tuple[int, float, float, float, float]]:
-    """Run one search without training; milliseconds of each part at each size of the study."""
+    """Run one search without training; seconds of each part at each size of the study."""
     world = Endless()
     baseline = dict.fromkeys(KNOBS, 64)
     space: dict[str, Rule] = {knob: ScaleRule(scale=1.02) for knob in KNOBS}
@@ -98,9 +108,67 @@ def grow(file: Path, marks: Sequence[int]) -> list[tuple[int, float, float, floa
     return rows
 
 
+OTHERS: Mapping[str, Strategy] = {
+    "guided": Guided(trials=None),
+    "random": Random(trials=None),
+    "tpe": Optuna(trials=None),
+}
+PROPOSALS = 6
+"""Proposals that are timed, a trial more before each."""
+
+
+def proposing(marks: Sequence[int]) -> list[list[float]]:
+    """Seconds of one proposal of each of ``OTHERS``, after so many trials."""
+    world, baseline = Endless(), dict.fromkeys(KNOBS, 64)
+    space: dict[str, Rule] = {knob: ScaleRule(scale=1.1, min=32, max=256) for knob in KNOBS}
+    (described,) = world.describe([baseline])
+    assert isinstance(described, Description)
+    problem = Problem(described, space, Objective(), Budget(), Seeds(), "", world.describe)
+    trials = list(islice(at_random(problem, world), marks[-1] + PROPOSALS))
+    rows = []
+    for mark in marks:
+        row = []
+        for strategy in OTHERS.values():
+            history, spent = History(trials[:mark]), 0.0
+            strategy.propose(problem, history)
+            for trial in trials[mark : mark + PROPOSALS]:
+                history.put(trial)
+                started = time.perf_counter()
+                strategy.propose(problem, history)
+                spent += time.perf_counter() - started
+            row.append(spent / PROPOSALS)
+        rows.append(row)
+    return rows
+
+
+def at_random(problem: Problem, world: Endless) -> Iterator[Trial]:
+    """The baseline on three seeds, then finished trials of random configs, without end."""
+    lattice, rng = lattice_of(problem), default_rng(1)
+    points = (lattice.scattered(rng, 1)[0] for _ in count())
+    asked = (
+        problem.request(described, problem.seeds.first, Purpose(0, "explore", edit.to_dict()))
+        for edit in map(lattice.edit, points)
+        if edit is not None
+        for described in problem.describe([edit.apply(problem.baseline.config)])
+        if isinstance(described, Description)
+    )
+    own = (
+        problem.request(problem.baseline, problem.seeds.first + seed, Purpose(0, "explore"))
+        for seed in range(3)
+    )
+    for now, request in enumerate(chain(own, asked)):
+        end = End(status="completed")
+        curve = world.curve(request)
+        yield Trial(now, request, "finished", {}, curve, end, started=now, ended=now + 0.5)
+
+
 def main() -> int:
     """Run the benchmark and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scale",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="up to 1,000 trials; keeps no result")
     quick = parser.parse_args().quick
     marks = (250, 500, 1000) if quick else (500, 1000, 2000, 4000, 7000, 10_000)
@@ -111,6 +179,12 @@ def main() -> int:
         f"{row[0]:6}   {1e3 * row[1]:10.2f}   {1e3 * row[2]:9.2f}   {row[3]:14.2f}   {row[4]:6.2f}"
         for row in rows
     ]
+    lines += ["", "one proposal of others, ms", "trials " + " ".join(f"{n:>8}" for n in OTHERS)]
+    lines += [
+        f"{mark:6} " + " ".join(f"{1e3 * seconds:8.1f}" for seconds in row)
+        for mark, row in zip(marks, proposing(marks), strict=True)
+    ]
+    lines.append("")
     _, propose, record, _, _ = rows[-1]
     lines.append(
         f"propose and record at {rows[-1][0]:,} trials: {1e3 * (propose + record):.1f} ms a trial "

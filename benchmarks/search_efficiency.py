@@ -177,8 +177,8 @@ def planned(quick: bool, seeds: int, names: list[str]) -> list[Case]:
                 count, trials, noises = SLOW.get(name, (seeds, BUDGETS[-1], NOISES))
                 if name in STEPWISE:
                     trials = LOOP_TRIALS
-                if quick:
-                    trials = min(trials, 50 if name not in STEPWISE else 300)
+                if quick and name not in STEPWISE:
+                    trials = min(trials, 50)
                 if noise in noises:
                     cases += [
                         Case(landscape, noise, name, k, _depth(name, k, trials))
@@ -280,8 +280,14 @@ def _regret_rows(done: Done, means: Mapping[tuple[str, float, str, int], float])
     for landscape, noise, name in sorted({key[:3] for key in means}):
         cells = [means.get((landscape, noise, name, budget)) for budget in budgets]
         shown = " | ".join("-" if cell is None else f"{max(100 * cell, 0.0):.2f}" for cell in cells)
-        count = sum((c.landscape, c.noise, c.search) == (landscape, noise, name) for c in done)
-        lines.append(f"| {landscape} | {noise:.1%} | {name} | {shown} | {count} |")
+        own = [
+            f
+            for c, f in done.items()
+            if (c.landscape, c.noise, c.search) == (landscape, noise, name)
+        ]
+        deep = sum(budgets[-1] in found for found in own)
+        seeds = f"{len(own)}" if deep in (0, len(own)) else f"{len(own)}, {deep} at {budgets[-1]}"
+        lines.append(f"| {landscape} | {noise:.1%} | {name} | {shown} | {seeds} |")
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Annotated
 
@@ -43,11 +43,9 @@ class Grid(Sampling):
         """See ``Strategy.needs_space``."""
         return self.file is None
 
-    def most(self, problem: Problem) -> int | None:
-        """See ``Sampling.most``: without ``trials``, every combination and the baseline."""
-        if self.trials is not None:
-            return super().most(problem)
-        return (_size(problem, self) + 1) * problem.seeds.screen
+    def size(self, problem: Problem) -> int | None:
+        """See ``Sampling.size``: all combinations, also those that cannot be trained."""
+        return _size(problem, self)
 
     def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
         """See ``Sampling.draw``."""
@@ -105,11 +103,13 @@ def _plan_of(problem: Problem, grid: Grid) -> _Plan:
 
 
 @lru_cache(maxsize=4)
-def _size(problem: Problem, grid: Grid) -> int:
-    """How many combinations there are, those that cannot be trained included."""
+def _size(problem: Problem, grid: Grid) -> int | None:
+    """How many combinations there are, with the baseline; None when too many to walk."""
     if grid.file is None:
-        return lattice_of(problem).size
-    return sum(1 for _ in combinations(Path(grid.file)))
+        size = lattice_of(problem).size
+    else:
+        size = 1 + sum(1 for _ in islice(combinations(Path(grid.file)), MOST))
+    return size if size <= MOST else None
 
 
 def _walk(lattice: Lattice) -> Iterator[Edit | None]:

@@ -100,7 +100,7 @@ class Guided(Sampling):
         bold = 0.0 if index % self.sober == 0 else self.boldness
         if not bold and self.caps is None and (again := guide.doubtful(explored, belief)):
             edit = explored.edits[again]
-            assert edit is not None  # only the baseline has none
+            assert edit is not None  # see Guide.doubtful
             return Draw(explored.configs[again], Edit(**edit))
         wish = belief.model.sample(rng, bold) if bold else belief.model.mean()
         found = guide.best(wish, self._caps(problem, index), belief.model.points, rng, taken)
@@ -181,8 +181,9 @@ class Guide:
 
         Of the few most promising ones the one with the fewest seeds.
         """
-        standing, baseline = _standing(explored, belief), self.problem.baseline.config_id
-        ranked = sorted((n for n in standing if n != baseline), key=lambda n: -standing[n][0])
+        standing = _standing(explored, belief)
+        drawn = (name for name in standing if explored.edits[name] is not None)
+        ranked = sorted(drawn, key=lambda name: -standing[name][0])
         if not ranked:
             return None
         best, doubt = standing[ranked[0]]
@@ -197,9 +198,10 @@ class Guide:
         return min(able, key=lambda name: len(explored.begun[name]), default=None)
 
     def _again(self, explored: Explored, name: str) -> bool:
-        """Whether a config may have another seed: it has failed on none, and some are left."""
+        """Whether a config may have more seeds: it has failed on none, and enough are left."""
+        seeds, begun = self.problem.seeds, len(explored.begun[name])
         failed = any(trial.state == "failed" for trial in explored.rows[name].values())
-        return not failed and len(explored.begun[name]) < self.problem.seeds.max
+        return not failed and seeds.screen <= begun <= seeds.max - seeds.screen
 
     def best(
         self,

@@ -26,7 +26,7 @@ TRIES = 1000
 TOLD = 200
 """Most configs that a decision tells in full, best first."""
 ENDLESS = 10**9
-"""Trials left where nobody knows how many there are."""
+"""Trials left when they are not limited."""
 
 
 @lru_cache(maxsize=4)
@@ -74,10 +74,11 @@ class Sampling(Strategy):
         """See ``Strategy.expected``."""
         if self.worker_seconds is not None:
             return Expected(0, self.trials, self.worker_seconds)
-        most = self.most(problem)
-        if most is None:
-            return Expected(0, None)
-        return Expected(0 if self.trials is None else most, most + self.reserve(problem))
+        size, reserve = self.size(problem), self.reserve(problem)
+        whole = None if size is None else size * problem.seeds.screen + reserve
+        if self.trials is None or (whole is not None and whole < self.trials):
+            return Expected(0, whole)
+        return Expected(max(self.trials - reserve, 1), self.trials)
 
     def to_beat(self, problem: Problem, history: History) -> str:
         """The best config measured so far that keeps the limits: see ``Strategy.to_beat``."""
@@ -106,9 +107,9 @@ class Sampling(Strategy):
         """What else the last decision should hold, plain data."""
         return {}
 
-    def most(self, problem: Problem) -> int | None:
-        """Trials that exploring may take; None when nobody knows where it ends."""
-        return None if self.trials is None else max(2, self.trials - self.reserve(problem))
+    def size(self, problem: Problem) -> int | None:
+        """Most configs there are to draw; None when they are not counted."""
+        return None
 
     def reserve(self, problem: Problem) -> int:
         """Trials kept back for confirming."""
@@ -164,7 +165,7 @@ class _Course:
             draws.append(drawn)
         requests = owed + [self._request(d, seed) for d in draws for seed in self._next_seeds(d)]
         if requests or self.explored.running:
-            ahead = len(requests) if left == ENDLESS else max(left, len(requests))
+            ahead = max(self._ahead(left), len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
         spent = "the time is over" if self._late else "all trials are spent"
         return self._end("the space is used up" if used_up else f"{spent}, as asked")
@@ -190,10 +191,17 @@ class _Course:
         """Trials that exploration may still ask for."""
         if self._late:
             return 0
-        most = self.options.most(self.problem)
-        if most is None:
+        if self.options.trials is None:
             return ENDLESS
+        most = max(2, self.options.trials - self.options.reserve(self.problem))
         return max(0, most - len(self.explored.trials) - len(self._unfinished()))
+
+    def _ahead(self, left: int) -> int:
+        """Trials to come, as far as they are known; only to be told."""
+        size = self.options.size(self.problem)
+        if size is None:
+            return 0 if left == ENDLESS else left
+        return min(left, max(0, size - len(self.explored.configs)) * self._each)
 
     def _unfinished(self) -> list[Request]:
         """Seeds still owed to configs that were begun."""

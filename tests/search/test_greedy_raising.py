@@ -155,6 +155,25 @@ def test_an_empty_neighbourhood_is_no_reason_to_train_longer():
     assert "no neighbour left" in decision.words
 
 
+def test_neighbours_are_described_once_for_many_proposals_also_after_a_raise(whole):
+    class Counting(Slow):
+        asked = 0
+
+        def describe(self, configs):
+            type(self).asked += len(configs)
+            return super().describe(configs)
+
+    raise_at = next(i for i, d in enumerate(whole.decisions) if d.kind == "raise")
+    for decisions in ([], whole.decisions[: raise_at + 1]):
+        asked = replace(problem(Counting({"a": 8.0, "b": 4.0})), budget=BUDGET)
+        history = History([], decisions)
+        TWICE.propose(asked, history)
+        before = Counting.asked
+        for _ in range(5):
+            TWICE.propose(asked, history)
+        assert Counting.asked - before <= 5  # the incumbent's own at most
+
+
 def test_every_cap_is_raised_and_whole_ones_stay_whole():
     longer = raised(Budget(max_steps=33, max_tokens=1001, max_seconds=1.5, stop_at_loss=2.0), 1.5)
     assert longer == Budget(max_steps=50, max_tokens=1502, max_seconds=2.25, stop_at_loss=2.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from search.history import Decision, History
 from search.objective import Budget
@@ -41,7 +42,7 @@ class Greedy(Options):
             words = f"stopped after {count(steps, 'accepted step')}, as asked (max_rounds)"
             return Decision("stop", history.round, words)
         budget = raising.current(problem.budget, self.raise_budget, history.decisions)
-        now = problem if budget == problem.budget else replace(problem, budget=budget)
+        now = problem if budget == problem.budget else _under(problem, budget)
         return Round(Ground(self, now, history, problem.budget)).propose()
 
     @property
@@ -64,6 +65,12 @@ class Greedy(Options):
         confirmed = (attempts + 1) * (seeds.looks or (0,))[-1]
         joined = attempts * seeds.screen if self.combine and candidates > 1 else 0
         return Expected(least, candidates * seeds.screen + raced + seeds.max + joined + confirmed)
+
+
+@lru_cache(maxsize=4)
+def _under(problem: Problem, budget: Budget) -> Problem:
+    """The problem with another budget, the same object every time: much is kept by problem."""
+    return replace(problem, budget=budget)
 
 
 __all__ = ["Greedy"]

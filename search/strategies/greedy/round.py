@@ -118,7 +118,7 @@ class Round:
         for count in range(seeds.screen + 1, seeds.max + 1):
             running = [standing for standing in running if not self._ruled_out(standing)]
             running = contenders(running, width, ground.confidence, ground.rate)
-            if not running or self._clear(ground.rate) or trials.selecting().noise() is None:
+            if not running or self._settled() or trials.selecting().noise() is None:
                 break
             seed = trials.selection_seeds(count)[-1]
             sides = [None, *(standing.candidate for standing in running)]
@@ -160,7 +160,8 @@ class Round:
         Where the noise is unknown, nothing is clear but by luck, and no part counts.
         """
         ground, trials = self.ground, self.trials
-        clear = [s for s in self._clear(None) if s.gain is not None and s.gain.error is not None]
+        found = self._clear(None, ground.options.alpha)
+        clear = [s for s in found if s.gain is not None and s.gain.error is not None]
         candidate = together(ground, clear) if ground.options.combines else None
         if candidate is None or self._tried(candidate):
             return None
@@ -215,13 +216,25 @@ class Round:
         First those that are clear of it also when as many are looked at as there are (Bonferroni):
         else the luckiest of many small ones would use up the attempts before a large one's turn.
         """
-        rate = self.ground.rate
-        ranked = [*self._clear(rate), *best_first(self._open(), self.ground.confidence, rate)]
+        rate, alpha = self.ground.rate, self.ground.options.alpha
+        ranked = [*self._clear(rate, alpha), *best_first(self._open(), 1.0 - alpha, rate)]
         return list({standing.candidate.edit.key: standing for standing in ranked}.values())
 
-    def _clear(self, rate: float | None) -> list[Standing]:
-        """Those clear of their margin also when all are looked at (Bonferroni), best first."""
-        strict = 1.0 - self.ground.options.alpha / max(len(self.standings), 1)
+    def _settled(self) -> bool:
+        """Whether one is clear at the very first level that a confirmation would test it at.
+
+        Else the luckiest of some single measurements would be tried, fail, and spend most of alpha.
+        """
+        alpha, looks = self.ground.options.alpha, self.ground.problem.seeds.looks
+        first = levels(alpha, 0, looks)[0] if looks else alpha
+        return bool(self._clear(self.ground.rate, first))
+
+    def _clear(self, rate: float | None, alpha: float) -> list[Standing]:
+        """Those clear of their margin at ``alpha``, shared by all that were looked at, best first.
+
+        Shared equally (Bonferroni).
+        """
+        strict = 1.0 - alpha / max(len(self.standings), 1)
         return best_first(self._open(), strict, rate)
 
     def _open(self) -> list[Standing]:

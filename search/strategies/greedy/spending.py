@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-GREED = 2.0 / 3.0
-"""What an attempt may spend of the error that those before it have left."""
+SHARE = 2.0 / 3.0
+"""What an attempt may spend of the error that those before it have left: the first one is the most
+likely to be right, by far."""
 
 
 def levels(alpha: float, attempt: int, looks: Sequence[int]) -> list[float]:
@@ -19,7 +20,7 @@ def levels(alpha: float, attempt: int, looks: Sequence[int]) -> list[float]:
     Args:
         alpha: The error of a round.
         attempt: How many attempts come before it.
-        looks: Numbers of seeds at the looks.
+        looks: Numbers of seeds at the looks; without looks there are no levels.
     """
-    share = alpha * GREED * (1.0 - GREED) ** attempt
+    share = alpha * SHARE * (1.0 - SHARE) ** attempt
     return [share * (now**2 - before**2) / looks[-1] ** 2 for before, now in pairwise((0, *looks))]

@@ -40,6 +40,7 @@ class Climb:
         costs: Estimates of costs, from marks.
         caps: Largest cost allowed; an empty mapping for none.
         seen: Points that fit, with their quality.
+        passed: Points that climbs have passed.
     """
 
     lattice: Lattice
@@ -47,7 +48,8 @@ class Climb:
     quality: Form
     costs: Mapping[str, Callable[[Array], Array]]
     caps: Mapping[str, float]
-    seen: dict[bytes, tuple[float, Points]] = field(default_factory=dict)
+    seen: dict[bytes, tuple[float, Points]] = field(default_factory=dict, init=False)
+    passed: set[bytes] = field(default_factory=set, init=False)
 
     def run(self, starts: Sequence[Points]) -> list[Points]:
         """Climb from every start.
@@ -67,13 +69,11 @@ class Climb:
 
     def _climb(self, start: Points) -> None:
         here = self._made_to_fit(start)
-        if here is None:
-            return
         for _ in range(STEPS):
-            there = self._step(here)
-            if there is None:
-                return
-            here = there
+            if here is None or here.tobytes() in self.passed:
+                return  # an earlier climb went on from there
+            self.passed.add(here.tobytes())
+            here = self._step(here)
 
     def _step(self, here: Points) -> Points | None:
         """The next point of a climb; None at its end."""

@@ -80,7 +80,7 @@ class Lattice:
 
     @cached_property
     def size(self) -> int:
-        """How many points differ in what has an effect."""
+        """How many points there are at most that differ in what has an effect."""
         ways = {axis.name: [1] * len(axis.levels) for axis in self.axes}
         for axis in self.axes:
             levels = len(axis.levels)
