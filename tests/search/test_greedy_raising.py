@@ -164,9 +164,9 @@ def test_neighbours_are_described_once_for_many_proposals_also_after_a_raise(who
             return super().describe(configs)
 
     raise_at = next(i for i, d in enumerate(whole.decisions) if d.kind == "raise")
-    for decisions in ([], whole.decisions[: raise_at + 1]):
+    for taken in (0, raise_at + 1):
         asked = replace(problem(Counting({"a": 8.0, "b": 4.0})), budget=BUDGET)
-        history = History([], decisions)
+        history = History([], whole.decisions[:taken])
         TWICE.propose(asked, history)
         before = Counting.asked
         for _ in range(5):
