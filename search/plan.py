@@ -77,6 +77,8 @@ def _estimate(
 
 
 def _span(least: float, most: float, form: str) -> str:
+    if least == most:
+        return f"{most:{form}}"
     return f"{least:{form}} to {most:{form}}" if least else f"at most {most:{form}}"
 
 

@@ -70,6 +70,7 @@ def test_all_looks_of_all_attempts_together_spend_at_most_alpha(alpha, attempts,
     assert all(level > 0.0 for attempt in spent for level in attempt)
     assert math.fsum(map(math.fsum, spent)) <= alpha * (1.0 + 1e-9)
     assert math.fsum(spent[0]) >= alpha / 2
+    assert levels(alpha, 0, ()) == []
 
 
 def test_false_steps_stay_below_alpha_among_neighbours_of_no_effect():
