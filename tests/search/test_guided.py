@@ -221,9 +221,9 @@ def test_many_free_workers_are_never_given_one_seed_of_a_config_twice():
     """As after an interruption, when all workers are free and much is known."""
     world = Hill(noise=0.02)
     search = Simulation(Guided(trials=80), world.problem(), world)
-    search.run(max_trials=70)
+    search.run(max_trials=50)
     trials, repeats = list(search.history), 0
-    for known in range(20, 70, 3):
+    for known in range(24, 50, 5):
         history = History(trials[:known])
         proposal = search.strategy.propose(world.problem(workers=9), history)
         assert isinstance(proposal, Run)
