@@ -61,7 +61,7 @@ STEPWISE = ("greedy", "loop")
 PEERS = ("tpe", "gp", "nsgaii", "cmaes")
 DEEP = 5
 """Seeds that go on to the largest budget, which costs most of the time; the others end at BAR."""
-SLOW = {"gp": (1, 100, (0.005,))}
+SLOW = {"gp": (3, 100, (0.005,))}
 """Searches too slow to repeat: how many seeds, how many trainings, which noises."""
 
 
