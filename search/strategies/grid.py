@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice, product
@@ -64,11 +63,11 @@ class Grid(Sampling):
         """Every combination as a change of the baseline."""
         if self.file is None:
             lattice = lattice_of(problem)
-            size = math.prod(int(size) for size in lattice.sizes)
-            if size > MOST and self.trials is None:
+            if lattice.size > MOST and self.trials is None:
                 raise InputError(
-                    f"strategy.grid: the space has {size:,} combinations; cap it with trials, take "
-                    "larger steps, or write [:] instead of [*] to move all layers at once"
+                    f"strategy.grid: the space has {lattice.size:,} combinations; cap it with "
+                    "trials, take larger steps, or write [:] instead of [*] to move all layers at "
+                    "once"
                 )
             yield from _walk(lattice)
             return
@@ -113,9 +112,16 @@ def _size(problem: Problem, grid: Grid) -> int | None:
 
 
 def _walk(lattice: Lattice) -> Iterator[Edit | None]:
-    """Every point once: what has no effect stays at the baseline's value."""
-    for levels in product(*(range(size) for size in lattice.sizes)):
-        point = np.array(levels)
-        idle = ~lattice.active(point[None])[0]
-        if (point[idle] == lattice.start[idle]).all():
-            yield lattice.edit(point)
+    """Every point once: what has no effect stays at the baseline's level."""
+    ranges = [range(size) for size in lattice.sizes]
+    counts = sum(axis.kind == "count" for axis in lattice.axes)  # these come first
+    for lengths in product(*ranges[:counts]):
+        point = lattice.start.copy()
+        point[:counts] = lengths
+        active = lattice.active(point[None])[0]
+        free = [
+            levels if effective else (start,)
+            for levels, effective, start in zip(ranges, active, point, strict=True)
+        ]
+        for rest in product(*free[counts:]):
+            yield lattice.edit(np.array((*lengths, *rest)))

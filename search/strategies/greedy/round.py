@@ -217,7 +217,10 @@ class Round:
         else the luckiest of many small ones would use up the attempts before a large one's turn.
         """
         rate, alpha = self.ground.rate, self.ground.options.alpha
-        ranked = [*self._clear(rate, alpha), *best_first(self._open(), 1.0 - alpha, rate)]
+        ranked = [
+            *self._clear(rate, alpha),
+            *best_first(self._open(), self.ground.confidence, rate),
+        ]
         return list({standing.candidate.edit.key: standing for standing in ranked}.values())
 
     def _settled(self) -> bool:

@@ -80,7 +80,7 @@ class Lattice:
 
     @cached_property
     def size(self) -> int:
-        """How many points there are at most that differ in what has an effect."""
+        """How many points there are, those that differ only in items they do not have being one."""
         ways = {axis.name: [1] * len(axis.levels) for axis in self.axes}
         for axis in self.axes:
             levels = len(axis.levels)
