@@ -15,7 +15,7 @@ from search.moves import Edit
 from search.strategies.base import Problem, strategies
 from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice
-from search.strategies.sampling import Draw, Sampling, lattice_of, usable
+from search.strategies.sampling import Begun, Draw, Sampling, lattice_of, usable
 from search.strategies.sweeps import combinations
 from spec.config import Data
 from spec.errors import InputError
@@ -46,10 +46,10 @@ class Grid(Sampling):
         """See ``Sampling.size``: all combinations, also those that cannot be trained."""
         return _size(problem, self)
 
-    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+    def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
         plan = _plan_of(explored.problem, self)
-        return next((drawn for drawn in plan if drawn.description.config_id not in taken), None)
+        return next((drawn for drawn in plan if drawn.description.config_id not in begun), None)
 
     def listing(self, problem: Problem) -> Iterator[Data]:
         """See ``Strategy.listing``: every combination, before any is described."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, ClassVar
@@ -25,6 +25,7 @@ from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.pareto import front
 from search.strategies.sampling import (
+    Begun,
     Draw,
     Sampling,
     anywhere,
@@ -90,21 +91,21 @@ class Guided(Sampling):
             )
         return super().propose(problem, history)
 
-    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+    def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
         problem, guide = explored.problem, guide_of(explored.problem)
         belief = guide.belief(explored)
         if belief is None or index <= self.scatter:
-            return anywhere(problem, index, taken, alike=1.0)
+            return anywhere(problem, index, begun, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
-        if not bold and self.caps is None and (again := guide.doubtful(explored, belief)):
+        if not bold and self.caps is None and (again := guide.doubtful(explored, belief, begun)):
             edit = explored.edits[again]
             assert edit is not None  # see Guide.doubtful
             return Draw(explored.configs[again], Edit(**edit))
         wish = belief.model.sample(rng, bold) if bold else belief.model.mean()
-        found = guide.best(wish, self._caps(problem, index), belief.model.points, rng, taken)
-        return found or anywhere(problem, index, taken)
+        found = guide.best(wish, self._caps(problem, index), belief.model.points, rng, begun)
+        return found or anywhere(problem, index, begun)
 
     def ranked(self, explored: Explored) -> list[str]:
         """See ``Sampling.ranked``."""
@@ -176,10 +177,10 @@ class Guide:
         standing = {} if belief is None else _standing(explored, belief)
         return {name: value for name, (value, _) in standing.items()}
 
-    def doubtful(self, explored: Explored, belief: Belief) -> str | None:
+    def doubtful(self, explored: Explored, belief: Belief, begun: Begun) -> str | None:
         """The config to measure again, of those that may be the best; None when one surely is.
 
-        Of the few most promising ones the one with the fewest seeds.
+        Of the few most promising ones the one with the fewest seeds begun.
         """
         standing = _standing(explored, belief)
         drawn = (name for name in standing if explored.edits[name] is not None)
@@ -192,14 +193,13 @@ class Guide:
             for name in ranked[1:RIVALS]
             if best - standing[name][0] + LEAST < SURE * math.hypot(doubt, standing[name][1])
         ]
-        able = [
-            name for name in (ranked[:1] + rivals if rivals else []) if self._again(explored, name)
-        ]
-        return min(able, key=lambda name: len(explored.begun[name]), default=None)
+        seeds = {name: len(begun[name]) for name in (ranked[0], *rivals)} if rivals else {}
+        able = [name for name, number in seeds.items() if self._able(explored, name, number)]
+        return min(able, key=seeds.__getitem__, default=None)
 
-    def _again(self, explored: Explored, name: str) -> bool:
+    def _able(self, explored: Explored, name: str, begun: int) -> bool:
         """Whether a config may have more seeds: it has failed on none, and enough are left."""
-        seeds, begun = self.problem.seeds, len(explored.begun[name])
+        seeds = self.problem.seeds
         failed = any(trial.state == "failed" for trial in explored.rows[name].values())
         return not failed and seeds.screen <= begun <= seeds.max - seeds.screen
 
@@ -209,7 +209,7 @@ class Guide:
         caps: Mapping[str, float],
         tried: Points,
         rng: np.random.Generator,
-        taken: frozenset[str],
+        begun: Container[str],
     ) -> Draw | None:
         """The config of highest quality under a form that is new and keeps the caps."""
         aims = dict(caps)
@@ -219,7 +219,7 @@ class Guide:
             climb = Climb(self.lattice, self.moves, wish, self.tariff.costs, aims)
             for point in climb.run(starts)[:LOOKS]:
                 (answer,) = self.lattice.described(point[None])
-                if answer is None or answer.config_id in taken:
+                if answer is None or answer.config_id in begun:
                     continue
                 share = self._share(answer, caps)
                 if share <= 1.0:

@@ -67,8 +67,8 @@ def _imputed(explored: Explored, missed: Sequence[str]) -> dict[str, float]:
     half of their time. Short trainings of small models fall fast and then no further, so their own
     end alone would promise too much. At most ``FARTHEST`` times the longest hit.
     """
-    hits, paces = _hits(explored)
-    if not missed or not hits:
+    hits, paces = _hits(explored) if missed else ([], [])
+    if not hits:
         return {}
     pace = max(median(paces), 1e-9) if paces else 1.0
     floor, typical = min(hits) - math.log(FARTHEST), median(hits)

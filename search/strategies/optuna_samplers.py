@@ -26,6 +26,7 @@ from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice, Points
 from search.strategies.pareto import front, objectives
 from search.strategies.sampling import (
+    Begun,
     Draw,
     Sampling,
     anywhere,
@@ -86,16 +87,16 @@ class _Sampled(Sampling):
                 refuse(name, f"unknown option {name!r}{did_you_mean(name, known)}", "options", name)
         return self
 
-    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+    def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
         replay = _replay_of(self, explored)
         for attempt in range(REDRAWS):
             seed = int(chance(explored.problem, index, attempt).integers(2**31))
             point = replay.ask(index, seed)
-            drawn = usable(explored.problem, replay.lattice.edit(point), taken)
+            drawn = usable(explored.problem, replay.lattice.edit(point), begun)
             if drawn is not None:
                 return drawn
-        return anywhere(explored.problem, index, taken)
+        return anywhere(explored.problem, index, begun)
 
     def build(self, seed: int) -> BaseSampler:
         """A fresh sampler."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from search.strategies.base import strategies
 from search.strategies.explored import Explored
-from search.strategies.sampling import Draw, Sampling, anywhere
+from search.strategies.sampling import Begun, Draw, Sampling, anywhere
 
 
 @strategies.variant("random")
 class Random(Sampling):
     """Uniform over the values that the rules of the space lead to, within the limits."""
 
-    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+    def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
-        return anywhere(explored.problem, index, taken)
+        return anywhere(explored.problem, index, begun)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import count, islice
@@ -33,6 +34,10 @@ ENDLESS = 10**9
 def lattice_of(problem: Problem) -> Lattice:
     """The problem's space as a lattice, laid out once."""
     return Lattice(problem.space, problem.baseline.config, problem.describe)
+
+
+Begun = Mapping[str, set[int]]
+"""Config id -> seeds it was launched on, or is about to be."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +92,14 @@ class Sampling(Strategy):
         fine = (name for name in measured if course.keeps_limits(name))
         return next(fine, problem.baseline.config_id)
 
-    def draw(self, explored: Explored, index: int, taken: frozenset[str]) -> Draw | None:
+    def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """The config to try as number ``index``; None when there is none left.
 
         Args:
             explored: All trials that may be learnt from.
             index: How many draws come before it.
-            taken: Ids of the configs drawn so far; one of those is drawn to be measured again, on
-                seeds that are new to it.
+            begun: What was drawn so far, draws of the same proposal included; a config of these is
+                drawn to be measured again, on seeds that are new to it.
         """
         raise NotImplementedError
 
@@ -122,7 +127,7 @@ def chance(problem: Problem, index: int, attempt: int = 0) -> np.random.Generato
 
 
 def anywhere(
-    problem: Problem, index: int, taken: frozenset[str], alike: float = 0.0
+    problem: Problem, index: int, taken: Container[str], alike: float = 0.0
 ) -> Draw | None:
     """A random config of the space that is new and keeps the limits; None when none was found."""
     lattice, rng = lattice_of(problem), chance(problem, index, attempt=1)
@@ -133,7 +138,7 @@ def anywhere(
     return None
 
 
-def usable(problem: Problem, edit: Edit | None, taken: frozenset[str]) -> Draw | None:
+def usable(problem: Problem, edit: Edit | None, taken: Container[str]) -> Draw | None:
     """A change of the baseline as a draw, if it is valid, within the limits, and not taken."""
     config = problem.baseline.config if edit is None else edit.apply(problem.baseline.config)
     (answer,) = problem.describe([config])
@@ -151,19 +156,20 @@ class _Course:
     history: History
 
     def propose(self) -> Proposal:
-        owed, left = self._unfinished(), self._left()
-        draws: list[Draw] = []
-        wanted = max(0, self.problem.workers - self.explored.running - len(owed))
+        requests, left = self._unfinished(), self._left()
+        wanted = min(left, max(0, self.problem.workers - self.explored.running - len(requests)))
+        begun = {config_id: set(seeds) for config_id, seeds in self.explored.begun.items()}
         used_up = False
-        while left > len(draws) * self._each and len(draws) * self._each < wanted:
-            drawn = self._draw(draws)
+        for index in range(math.ceil(wanted / self._each)):
+            drawn = self._draw(index, begun)
             if drawn is None:
                 used_up = True
                 break
-            if drawn.description.config_id in {draw.description.config_id for draw in draws}:
-                break  # which seed is next is known once the first of them is under way
-            draws.append(drawn)
-        requests = owed + [self._request(d, seed) for d in draws for seed in self._next_seeds(d)]
+            own = begun.setdefault(drawn.description.config_id, set())
+            free = (seed for seed in count(self.problem.seeds.first) if seed not in own)
+            seeds = list(islice(free, self._each))
+            own.update(seeds)
+            requests += [self._request(drawn, seed) for seed in seeds]
         if requests or self.explored.running:
             ahead = max(self._ahead(left), len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
@@ -222,12 +228,11 @@ class _Course:
             return self._each
         return max(self._each, min(self.options.repeats, self.problem.seeds.max))
 
-    def _draw(self, before: Sequence[Draw]) -> Draw | None:
-        taken = {*self.explored.configs, *(draw.description.config_id for draw in before)}
-        if self.problem.baseline.config_id not in taken:
+    def _draw(self, index: int, begun: Begun) -> Draw | None:
+        """The draw of this number among those of one proposal."""
+        if self.problem.baseline.config_id not in begun:
             return Draw(self.problem.baseline, None)
-        index = self.explored.draws(self._each) + len(before)
-        return self.options.draw(self.explored, index, frozenset(taken))
+        return self.options.draw(self.explored, self.explored.draws(self._each) + index, begun)
 
     def _request(self, drawn: Draw, seed: int, phase: str = "explore") -> Request:
         edit = None if drawn.edit is None else drawn.edit.to_dict()
@@ -235,12 +240,6 @@ class _Course:
 
     def _seeds(self, count: int) -> range:
         return range(self.problem.seeds.first, self.problem.seeds.first + count)
-
-    def _next_seeds(self, drawn: Draw) -> Iterable[int]:
-        """The first seeds on which a config was not launched yet."""
-        begun = self.explored.begun.get(drawn.description.config_id, set())
-        free = (seed for seed in count(self.problem.seeds.first) if seed not in begun)
-        return islice(free, self._each)
 
     # -- ending ------------------------------------------------------------------------------------
 
