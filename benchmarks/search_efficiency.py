@@ -22,11 +22,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, median
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from benchmarks.landscapes import LANDSCAPES, Landscape
-from benchmarks.peers import ancestor_loop
+from benchmarks.landscapes import LANDSCAPES, Landscape, Tabulated
+from benchmarks.peers import ancestor_loop, oracle
 from search.history import Decision, History
 from search.simulation import Simulation
 from search.strategies.greedy import Greedy
@@ -58,6 +59,10 @@ SEARCHES: Mapping[str, Callable[[], Sampling]] = {
 }
 STEPWISE = ("greedy", "loop")
 """Searches with a way of accepted steps: how many trainings it took counts."""
+TOLD = (10, 20, 40)
+"""How many of the best configs an oracle is told that then only has to tell them apart."""
+ORACLES = 2000
+"""Repetitions of it."""
 PEERS = ("tpe", "gp", "nsgaii", "cmaes")
 DEEP = 5
 """Seeds that go on to the largest budget, which costs most of the time; the others end at BAR."""
@@ -251,6 +256,7 @@ def report(done: Done, bar: int, command: str) -> tuple[str, bool]:
     lines += _regret_rows(done, means)
     head = f"| landscape | noise | guided / best sampler at {bar}, % | bar 1/3 |"
     lines += ["", head, "|---|---|---|---|", *(row for row, _ in guided)]
+    lines += _oracle_rows(places, bar)
     lines += [
         "",
         "Trainings greedy needs for the mean regret of what the ancestor's loop hands over after",
@@ -300,6 +306,37 @@ def _guided_row(
     fine = own <= peers[best] / 3 + 1e-4
     share = f"{max(100 * own, 0.0):.2f} / {100 * peers[best]:.2f} ({best})"
     return f"| {place[0]} | {place[1]:.1%} | {share} | {_word(fine)} |", fine
+
+
+def _oracle_rows(places: Sequence[tuple[str, float]], bar: int) -> list[str]:
+    """What noise alone leaves, where the best configs are known."""
+    rows = []
+    for landscape, noise in places:
+        world = LANDSCAPES[landscape](noise)
+        if noise and isinstance(world, Tabulated):
+            means = [_oracle(world, bar, told) for told in TOLD]
+            cells = " | ".join(f"{100 * mean:.2f}" for mean in means)
+            rows.append(f"| {landscape} | {noise:.1%} | {cells} |")
+    if not rows:
+        return []
+    heads = " | ".join(f"told {told}" for told in TOLD)
+    return [
+        "",
+        f"What noise alone leaves: the regret in % after {bar} trainings of one who is told the",
+        "best configs of the table beforehand and has only to tell them apart (sequential",
+        "halving).",
+        "",
+        f"| landscape | noise | {heads} |",
+        "|---" * (2 + len(TOLD)) + "|",
+        *rows,
+    ]
+
+
+def _oracle(world: Tabulated, trainings: int, told: int) -> float:
+    """Mean regret of the oracle."""
+    rng, span = np.random.default_rng(0), world.loss(world.baseline) - world.optimum
+    picked = (oracle(world, trainings, told, rng) for _ in range(ORACLES))
+    return (fmean(picked) - world.optimum) / span
 
 
 def _greedy_row(done: Done, place: tuple[str, float]) -> tuple[str, bool, bool]:
