@@ -54,9 +54,9 @@ class Guided(Sampling):
     Thompson sample of it (Thompson, Biometrika 25, 1933) that keeps the limits, found by a
     ratio-greedy climb over estimated costs and checked by ``describe``; every ``sober``-th is the
     best under the posterior mean, or, as long as noise leaves it open which of the best configs
-    tried is the best, one of these on another seed. The baseline is trained on a few seeds first,
-    to know the noise. The finalists are the config expected to be best if trained again, and the
-    best measured one.
+    tried is the best, one of these on another seed. The noise is known from a few seeds of the
+    baseline; where that misses the target, from the best config that hits it. The finalists are
+    the config expected to be best if trained again, and the best measured one.
     """
 
     repeats: ClassVar[int] = 3

@@ -59,7 +59,8 @@ class Sampling(Strategy):
     """
 
     repeats: ClassVar[int] = 1
-    """Seeds of the baseline, where the exploration allows that many."""
+    """Seeds of the baseline, where the exploration allows that many and the first one tells a
+    quality: what misses the target tells nothing of the noise."""
 
     trials: Annotated[int, Field(ge=2)] | None = 100
     """Trials in all, those that confirm included; null: until the space is used up."""
@@ -224,7 +225,8 @@ class _Course:
 
     def _count(self, config_id: str) -> int:
         """How many seeds a config gets."""
-        if config_id != self.problem.baseline.config_id:
+        known = self.explored.qualities.get(config_id, -math.inf) > -math.inf
+        if config_id != self.problem.baseline.config_id or not known:
             return self._each
         return max(self._each, min(self.options.repeats, self.problem.seeds.max))
 

@@ -21,6 +21,7 @@ from search.run import app as run
 from search.show import app as show
 from search.simulation import Outcome, Simulation
 from search.strategies.greedy import Greedy
+from search.strategies.guided import Guided
 from search.strategies.neighbourhood import Candidate
 from search.strategies.random import Random
 from search.strategies.standing import Bench
@@ -246,6 +247,21 @@ def test_a_decision_tells_times_misses_and_the_clock_instead_of_losses():
     assert told["test"] == "t-test"
     assert told["time"]["candidate"]["misses"] == 0
     assert told["time"]["rank_p"] == pytest.approx(1 / 20)
+
+
+@pytest.mark.parametrize("misses", [0.0, 1.0])
+def test_guided_learns_the_noise_from_what_hits_the_target(misses):
+    world = type("Stuck", (Race,), {"misses": misses})({"a": 8, "b": 4})
+    _, history = searched(world, Guided(trials=20, scatter=2))
+    seeds = {}
+    for trial in history:
+        if trial.request.purpose.phase == "explore":
+            config = trial.request.description.config
+            seeds.setdefault((config["a"], config["b"]), set()).add(trial.seed)
+    again = {config: len(own) for config, own in seeds.items() if len(own) > 1}
+    assert again.pop((4, 4), 1) == (1 if misses else 3)
+    assert bool(again) == bool(misses)
+    assert all(a == 8 for a, _ in again)
 
 
 @pytest.mark.parametrize("strategy", [Greedy(max_rounds=1), Random(trials=14)])
