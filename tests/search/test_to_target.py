@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -253,12 +254,9 @@ def test_a_decision_tells_times_misses_and_the_clock_instead_of_losses():
 def test_guided_learns_the_noise_from_what_hits_the_target(misses):
     world = type("Stuck", (Race,), {"misses": misses})({"a": 8, "b": 4})
     _, history = searched(world, Guided(trials=20, scatter=2))
-    seeds = {}
-    for trial in history:
-        if trial.request.purpose.phase == "explore":
-            config = trial.request.description.config
-            seeds.setdefault((config["a"], config["b"]), set()).add(trial.seed)
-    again = {config: len(own) for config, own in seeds.items() if len(own) > 1}
+    explored = [t.request for t in history if t.request.purpose.phase == "explore"]
+    seeds = Counter((r.description.config["a"], r.description.config["b"]) for r in explored)
+    again = {config: number for config, number in seeds.items() if number > 1}
     assert again.pop((4, 4), 1) == (1 if misses else 3)
     assert bool(again) == bool(misses)
     assert all(a == 8 for a, _ in again)
