@@ -74,8 +74,11 @@ class Landscape:
 
     def regret(self, config: Data) -> float:
         """How much of the way from the baseline to the optimum is left, from 0 to 1 and beyond."""
-        start = self.loss(self.baseline)
-        return (self.loss(config) - self.optimum) / (start - self.optimum)
+        return self.regret_of(self.loss(config))
+
+    def regret_of(self, loss: float) -> float:
+        """The same for a loss without noise."""
+        return (loss - self.optimum) / (self.loss(self.baseline) - self.optimum)
 
     def problem(self, confirm: int = 0, first: int = 1337, most: int = 5) -> Problem:
         """The landscape as strategies see it."""

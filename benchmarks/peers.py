@@ -1,12 +1,10 @@
-"""What searches are set beside, in benchmarks only: where our users come from, and an oracle."""
+"""The rules our users come from, in our own words, for benchmarks only."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from benchmarks.landscapes import Landscape, Tabulated
+from benchmarks.landscapes import Landscape
 from search.history import Description, Purpose
 from search.moves import Edit, neighbours
 from search.strategies.base import Problem
@@ -45,33 +43,6 @@ def ancestor_loop(world: Landscape, seed: int, trials: int) -> list[tuple[int, D
         here, score = best, best_score
         path.append((spent, here.config, score))
     return path
-
-
-def oracle(world: Tabulated, trainings: int, told: int, rng: np.random.Generator) -> float:
-    """The loss without noise of what one picks who is told the best configs beforehand.
-
-    Only their order is not told: sequential halving (Karnin, Koren and Somekh, ICML 2013) spends
-    all trainings on them and keeps the better half by their means, again and again. No search can
-    be this well informed; what is left is due to noise alone.
-
-    Args:
-        world: Where the best configs are known.
-        trainings: To spend, at least twice as many as are told.
-        told: How many of the best configs are told.
-        rng: Of the noise.
-    """
-    rows = sorted(loss for parameters, loss in world.rows.values() if parameters <= world.cap)
-    true = np.array(rows[:told])
-    sums, counts = np.zeros(told), np.zeros(told)
-    left = np.arange(told)
-    for halvings in range(math.ceil(math.log2(told)), 0, -1):
-        each = max(1, trainings // (halvings * len(left)))
-        trainings -= each * len(left)
-        noise = world.noise * rng.standard_normal((each, len(left)))
-        sums[left] += (true[left] * (1.0 + noise)).sum(axis=0)
-        counts[left] += each
-        left = left[np.argsort(sums[left] / counts[left])][: math.ceil(len(left) / 2)]
-    return float(true[left[0]])
 
 
 def _score(world: Landscape, problem: Problem, description: Description) -> float:

@@ -15,7 +15,7 @@ from search.strategies.base import Problem
 from spec.config import Data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explored:
     """What has been tried for the sake of looking: everything but confirming trials.
 
@@ -80,11 +80,15 @@ class Explored:
                 found[config_id] = math.fsum(sorted(own)) / len(own)
         return found
 
+    def hit(self, config_id: str) -> bool:
+        """Whether a config was measured, and reached the target each time if there is one."""
+        return self.qualities.get(config_id, -math.inf) > -math.inf
+
     def draws(self, each: int) -> int:
-        """How often a config was drawn: every one once, and again for every ``each`` more seeds."""
+        """How often a config was drawn: every one once, and again for up to ``each`` more seeds."""
         baseline = self.problem.baseline.config_id
-        again = (len(seeds) - each for name, seeds in self.begun.items() if name != baseline)
-        return len(self.configs) + sum(max(more, 0) // each for more in again)
+        begun = (len(seeds) for name, seeds in self.begun.items() if name != baseline)
+        return len(self.configs) + sum(max(math.ceil(seeds / each) - 1, 0) for seeds in begun)
 
     @property
     def running(self) -> int:

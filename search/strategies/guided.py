@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, ClassVar
@@ -94,7 +94,7 @@ class Guided(Sampling):
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
         problem, guide = explored.problem, guide_of(explored.problem)
-        belief = guide.belief(explored)
+        belief = belief_of(explored)
         if belief is None or index <= self.scatter:
             return anywhere(problem, index, begun, alike=1.0)
         rng = chance(problem, index)
@@ -110,7 +110,8 @@ class Guided(Sampling):
     def ranked(self, explored: Explored) -> list[str]:
         """See ``Sampling.ranked``."""
         measured = super().ranked(explored)
-        expected = guide_of(explored.problem).expected(explored)
+        belief = belief_of(explored)
+        expected = {} if belief is None else belief.expected
         ranked = sorted(measured, key=lambda name: (-expected.get(name, -math.inf), name))
         return list(dict.fromkeys([*ranked[:1], *measured[:1], *ranked]))
 
@@ -135,13 +136,36 @@ class Belief:
 
     Attributes:
         lessons: What they teach.
-        names: Ids of the configs that the model is fitted to.
-        model: Of quality.
+        model: Of quality, fitted to the informative configs.
+        expected: Id of each of these -> what it would come to if trained again: its effects under
+            the posterior mean, and what is real of what these leave over.
+        doubts: Standard deviation of that.
     """
 
     lessons: Lessons
-    names: Sequence[str]
     model: Surrogate
+    expected: Mapping[str, float]
+    doubts: Mapping[str, float]
+
+
+@lru_cache(maxsize=2)
+def belief_of(explored: Explored) -> Belief | None:
+    """What the trials so far teach; None before the second one."""
+    guide, taught = guide_of(explored.problem), lessons(explored)
+    if len(taught.values) < 2:
+        return None
+    names = informative(taught.values)
+    points = np.array([guide.lattice.encode(explored.configs[name]) for name in names])
+    values = np.array([taught.values[name] for name in names])
+    model = Surrogate(guide.features, points, values)
+    means = model.mean()(guide.lattice.marks(points))
+    left = dict(zip(names, (values - means).tolist(), strict=True))
+    found = residues(explored, taught.seeds, left)
+    expected = {
+        name: float(mean) + found[name].share * left[name]
+        for name, mean in zip(names, means, strict=True)
+    }
+    return Belief(taught, model, expected, {name: found[name].doubt for name in names})
 
 
 @dataclass(frozen=True)
@@ -158,50 +182,30 @@ class Guide:
         """The space."""
         return lattice_of(self.problem)
 
-    def belief(self, explored: Explored) -> Belief | None:
-        """What the trials so far teach; None before the second one."""
-        taught = lessons(explored)
-        if len(taught.values) < 2:
-            return None
-        names = informative(taught.values)
-        points = np.array([self.lattice.encode(explored.configs[name]) for name in names])
-        values = np.array([taught.values[name] for name in names])
-        return Belief(taught, names, Surrogate(self.features, points, values))
-
-    def expected(self, explored: Explored) -> dict[str, float]:
-        """What the informative configs would come to if trained again.
-
-        Their effects under the posterior mean, and what is real of what these leave over.
-        """
-        belief = self.belief(explored)
-        standing = {} if belief is None else _standing(explored, belief)
-        return {name: value for name, (value, _) in standing.items()}
-
     def doubtful(self, explored: Explored, belief: Belief, begun: Begun) -> str | None:
         """The config to measure again, of those that may be the best; None when one surely is.
 
-        Of the few most promising ones the one with the fewest seeds begun.
+        Of the few most promising ones the one with the fewest seeds begun. While the noise is
+        unknown it is the most promising one, unless trials under way will tell the noise.
         """
-        standing = _standing(explored, belief)
-        drawn = (name for name in standing if explored.edits[name] is not None)
-        ranked = sorted(drawn, key=lambda name: -standing[name][0])
+        drawn = (n for n in belief.expected if explored.edits[n] is not None and explored.hit(n))
+        ranked = sorted(drawn, key=lambda name: -belief.expected[name])[:RIVALS]
         if not ranked:
             return None
-        best, doubt = standing[ranked[0]]
-        rivals = [
-            name
-            for name in ranked[1:RIVALS]
-            if best - standing[name][0] + LEAST < SURE * math.hypot(doubt, standing[name][1])
-        ]
-        seeds = {name: len(begun[name]) for name in (ranked[0], *rivals)} if rivals else {}
-        able = [name for name, number in seeds.items() if self._able(explored, name, number)]
-        return min(able, key=seeds.__getitem__, default=None)
+        best = ranked[0]
+        rivals = [name for name in ranked[1:] if _open(belief, best, name)]
+        if belief.lessons.seeds.variance is not None:
+            asked = [best, *rivals] if rivals else []
+        else:
+            asked = [] if _awaited(explored, begun) else [best]
+        able = [name for name in asked if self._able(explored, name, len(begun[name]))]
+        return min(able, key=lambda name: len(begun[name]), default=None)
 
-    def _able(self, explored: Explored, name: str, begun: int) -> bool:
+    def _able(self, explored: Explored, name: str, count: int) -> bool:
         """Whether a config may have more seeds: it has failed on none, and enough are left."""
         seeds = self.problem.seeds
         failed = any(trial.state == "failed" for trial in explored.rows[name].values())
-        return not failed and seeds.screen <= begun <= seeds.max - seeds.screen
+        return not failed and seeds.screen <= count <= seeds.max - seeds.screen
 
     def best(
         self,
@@ -209,7 +213,7 @@ class Guide:
         caps: Mapping[str, float],
         tried: Points,
         rng: np.random.Generator,
-        begun: Container[str],
+        taken: Container[str],
     ) -> Draw | None:
         """The config of highest quality under a form that is new and keeps the caps."""
         aims = dict(caps)
@@ -219,7 +223,7 @@ class Guide:
             climb = Climb(self.lattice, self.moves, wish, self.tariff.costs, aims)
             for point in climb.run(starts)[:LOOKS]:
                 (answer,) = self.lattice.described(point[None])
-                if answer is None or answer.config_id in begun:
+                if answer is None or answer.config_id in taken:
                     continue
                 share = self._share(answer, caps)
                 if share <= 1.0:
@@ -241,16 +245,17 @@ class Guide:
         return [*best, smallest, *self.lattice.scattered(rng, 2, alike=1.0)]
 
 
-def _standing(explored: Explored, belief: Belief) -> dict[str, tuple[float, float]]:
-    """Expected value of the informative configs, and the deviation of what is real of it."""
-    names, model = belief.names, belief.model
-    means = model.mean()(guide_of(explored.problem).lattice.marks(model.points))
-    left = dict(zip(names, (model.values - means).tolist(), strict=True))
-    found = residues(explored, belief.lessons.seeds, left)
-    return {
-        name: (float(mean) + found[name].share * left[name], found[name].doubt)
-        for name, mean in zip(names, means, strict=True)
-    }
+def _open(belief: Belief, best: str, rival: str) -> bool:
+    """Whether noise leaves it open which of two configs is better."""
+    lead = belief.expected[best] - belief.expected[rival] + LEAST
+    return lead < SURE * math.hypot(belief.doubts[best], belief.doubts[rival])
+
+
+def _awaited(explored: Explored, begun: Begun) -> bool:
+    """Whether trials under way will tell the noise: those of the baseline, or a repeat."""
+    rows, baseline = explored.rows, explored.problem.baseline.config_id
+    repeated = (name for name, seeds in begun.items() if len(seeds) > 1)
+    return baseline not in rows or any(len(begun[n]) > len(rows.get(n, ())) for n in repeated)
 
 
 @lru_cache(maxsize=4)

@@ -67,7 +67,9 @@ def _imputed(explored: Explored, missed: Sequence[str]) -> dict[str, float]:
     half of their time. Short trainings of small models fall fast and then no further, so their own
     end alone would promise too much. At most ``FARTHEST`` times the longest hit.
     """
-    hits, paces = _hits(explored) if missed else ([], [])
+    if not missed:
+        return {}
+    hits, paces = _hits(explored)
     if not hits:
         return {}
     pace = max(median(paces), 1e-9) if paces else 1.0
@@ -135,8 +137,8 @@ def residues(
     """What is real of what a model leaves, by config; averaged over what the noise may be.
 
     The noise of one measurement is known from configs with several seeds, up to a chi-squared
-    factor; without any, all that is left is taken for noise, which may be any. What is left beyond
-    the noise is a random effect of the config, of which more seeds tell more.
+    factor; without any, all that is left is taken for noise. What is left beyond the noise is a
+    random effect of the config, of which more seeds tell more.
 
     Args:
         explored: Where they were measured.
@@ -144,7 +146,7 @@ def residues(
         left: Config id -> its value less the model's.
     """
     if seeds.variance is None or not left:
-        return {name: Residue(0.0, math.inf) for name in left}
+        return {name: Residue(0.0, 0.0) for name in left}
     noise = seeds.variance * seeds.freedom / chdtri(seeds.freedom, np.linspace(0.025, 0.975, 39))
     counts = {name: max(len(explored.rows.get(name, ())), 1) for name in left}
     spread = fmean(value**2 for value in left.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import count, islice
@@ -36,7 +36,7 @@ def lattice_of(problem: Problem) -> Lattice:
     return Lattice(problem.space, problem.baseline.config, problem.describe)
 
 
-Begun = Mapping[str, set[int]]
+Begun = Mapping[str, Set[int]]
 """Config id -> seeds it was launched on, or is about to be."""
 
 
@@ -59,8 +59,8 @@ class Sampling(Strategy):
     """
 
     repeats: ClassVar[int] = 1
-    """Seeds of the baseline, where the exploration allows that many and the first one tells a
-    quality: what misses the target tells nothing of the noise."""
+    """Seeds of the baseline, where the exploration allows that many, unless its first ones miss the
+    target: what misses tells nothing of the noise."""
 
     trials: Annotated[int, Field(ge=2)] | None = 100
     """Trials in all, those that confirm included; null: until the space is used up."""
@@ -157,19 +157,23 @@ class _Course:
     history: History
 
     def propose(self) -> Proposal:
-        requests, left = self._unfinished(), self._left()
+        requests, left = [r for r in self._owed if self._due(r)], self._left()
         wanted = min(left, max(0, self.problem.workers - self.explored.running - len(requests)))
-        begun = {config_id: set(seeds) for config_id, seeds in self.explored.begun.items()}
+        begun: dict[str, Set[int]] = dict(self.explored.begun)
+        for request in requests:
+            config_id = request.description.config_id
+            begun[config_id] = begun[config_id] | {request.seed}
         used_up = False
-        for index in range(math.ceil(wanted / self._each)):
-            drawn = self._draw(index, begun)
+        for offset in range(math.ceil(wanted / self._each)):
+            drawn = self._draw(offset, begun)
             if drawn is None:
                 used_up = True
                 break
-            own = begun.setdefault(drawn.description.config_id, set())
+            config_id = drawn.description.config_id
+            own = begun.get(config_id, frozenset())
             free = (seed for seed in count(self.problem.seeds.first) if seed not in own)
             seeds = list(islice(free, self._each))
-            own.update(seeds)
+            begun[config_id] = own | set(seeds)
             requests += [self._request(drawn, seed) for seed in seeds]
         if requests or self.explored.running:
             ahead = max(self._ahead(left), len(requests))
@@ -201,7 +205,7 @@ class _Course:
         if self.options.trials is None:
             return ENDLESS
         most = max(2, self.options.trials - self.options.reserve(self.problem))
-        return max(0, most - len(self.explored.trials) - len(self._unfinished()))
+        return max(0, most - len(self.explored.trials) - len(self._owed))
 
     def _ahead(self, left: int) -> int:
         """Trials to come, as far as they are known; only to be told."""
@@ -210,31 +214,36 @@ class _Course:
             return 0 if left == ENDLESS else left
         return min(left, max(0, size - len(self.explored.configs)) * self._each)
 
-    def _unfinished(self) -> list[Request]:
-        """Seeds still owed to configs that were begun."""
+    @cached_property
+    def _owed(self) -> list[Request]:
+        """Seeds still to come of configs that were begun."""
         owed: list[Request] = []
-        for config_id, description in self.explored.configs.items():
-            begun = self.explored.begun[config_id]
+        for config_id, begun in self.explored.begun.items():
+            description = self.explored.configs[config_id]
             for seed in self._seeds(self._count(config_id)):
                 if seed not in begun:
                     purpose = Purpose(self._round, "explore", self.explored.edits[config_id])
                     owed.append(self.problem.request(description, seed, purpose))
-            if self._each == 1:
-                break  # only the first config, the baseline, may have more than one
         return owed
 
     def _count(self, config_id: str) -> int:
-        """How many seeds a config gets."""
-        known = self.explored.qualities.get(config_id, -math.inf) > -math.inf
-        if config_id != self.problem.baseline.config_id or not known:
-            return self._each
-        return max(self._each, min(self.options.repeats, self.problem.seeds.max))
+        """How many seeds a config gets: what was begun is done in full."""
+        begun = len(self.explored.begun[config_id])
+        if config_id != self.problem.baseline.config_id:
+            return math.ceil(begun / self._each) * self._each
+        missed = config_id in self.explored.rows and not self.explored.hit(config_id)
+        return max(self._each, 0 if missed else min(self.options.repeats, self.problem.seeds.max))
 
-    def _draw(self, index: int, begun: Begun) -> Draw | None:
-        """The draw of this number among those of one proposal."""
+    def _due(self, request: Request) -> bool:
+        """Whether a seed need not wait: the baseline's first ones tell whether more are of use."""
+        first = self._seeds(self._each)
+        return request.seed in first or request.description.config_id in self.explored.rows
+
+    def _draw(self, offset: int, begun: Begun) -> Draw | None:
+        """The draw that comes so many after the first of this proposal."""
         if self.problem.baseline.config_id not in begun:
             return Draw(self.problem.baseline, None)
-        return self.options.draw(self.explored, self.explored.draws(self._each) + index, begun)
+        return self.options.draw(self.explored, self.explored.draws(self._each) + offset, begun)
 
     def _request(self, drawn: Draw, seed: int, phase: str = "explore") -> Request:
         edit = None if drawn.edit is None else drawn.edit.to_dict()

@@ -180,9 +180,10 @@ def test_every_config_gets_its_seeds(kind: str):
     assert set(rows.values()) == {2}
 
 
+@pytest.mark.parametrize("workers", [1, 16])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(strategies[kind], Sampling)])
-def test_the_trials_asked_for_are_not_exceeded(kind: str):
-    assert len(searched(kind, Hill(noise=0.002)).history) <= TRIALS
+def test_the_trials_asked_for_are_not_exceeded(kind: str, workers: int):
+    assert len(searched(kind, Hill(noise=0.002), workers).history) <= TRIALS
 
 
 def test_without_confirming_the_best_is_taken_unconfirmed():

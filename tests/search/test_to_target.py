@@ -21,8 +21,10 @@ from search.probes import exclusive_step_ms
 from search.run import app as run
 from search.show import app as show
 from search.simulation import Outcome, Simulation
+from search.strategies.explored import Explored
 from search.strategies.greedy import Greedy
 from search.strategies.guided import Guided
+from search.strategies.lessons import lessons
 from search.strategies.neighbourhood import Candidate
 from search.strategies.random import Random
 from search.strategies.standing import Bench
@@ -253,13 +255,28 @@ def test_a_decision_tells_times_misses_and_the_clock_instead_of_losses():
 @pytest.mark.parametrize("misses", [0.0, 1.0])
 def test_guided_learns_the_noise_from_what_hits_the_target(misses):
     world = type("Stuck", (Race,), {"misses": misses})({"a": 8, "b": 4})
-    _, history = searched(world, Guided(trials=20, scatter=2))
+    asked, history = searched(world, Guided(trials=20, scatter=2))
+    again = repeated(history)
+    assert again.pop((4, 4), 1) == (1 if misses else 3)
+    assert all(a == 8 for a, _ in again)
+    assert lessons(Explored.of(asked, history)).seeds.variance is not None
+
+
+def test_while_nothing_hits_the_target_nothing_is_measured_again():
+    class Never(Race):
+        def train(self, request):
+            found = curve(CAP, missed=True)
+            return Outcome(found, found[-1].train_seconds, end=End(status="completed"))
+
+    _, history = searched(Never({"a": 8, "b": 4}), Guided(trials=20, scatter=2))
+    assert not repeated(history)
+
+
+def repeated(history):
+    """Values of the configs that were explored on several seeds -> how many."""
     explored = [t.request for t in history if t.request.purpose.phase == "explore"]
     seeds = Counter((r.description.config["a"], r.description.config["b"]) for r in explored)
-    again = {config: number for config, number in seeds.items() if number > 1}
-    assert again.pop((4, 4), 1) == (1 if misses else 3)
-    assert bool(again) == bool(misses)
-    assert all(a == 8 for a, _ in again)
+    return {config: number for config, number in seeds.items() if number > 1}
 
 
 @pytest.mark.parametrize("strategy", [Greedy(max_rounds=1), Random(trials=14)])
