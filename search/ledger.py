@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
@@ -26,10 +27,14 @@ class Total(Config):
     """Energy of the GPUs while trials held them, by their counters; ended trials count."""
 
 
+UNLIMITED = Total()
+"""No limit at all."""
+
+
 class Spending(Budget):
     """The cap on one trial, and on the study as a whole."""
 
-    total: Total = Total()
+    total: Total = UNLIMITED
     """What the whole study may spend."""
 
 
@@ -77,6 +82,14 @@ class Ledger:
             if spent >= limit:
                 return f"the budget is spent: {spent:,.6g} of {limit:,.6g} {name.replace('_', ' ')}"
         return ""
+
+    def affordable(self, total: Total) -> float:
+        """Trials that a total still pays for at the mean cost of those so far; may be infinite."""
+        left = math.inf
+        for name, limit in total.model_dump(exclude_none=True).items():
+            if spent := getattr(self, name):
+                left = min(left, self.trials * (limit / spent - 1.0))
+        return left
 
     def full(self) -> Data:
         """The account as plain data."""

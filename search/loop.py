@@ -35,6 +35,8 @@ DEATHS = 5
 """Crashes in a row, each a quick death, that end the search."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a search with grace; the last is a closed terminal."""
+ALIKE = 3
+"""Evaluations that cannot all agree by chance."""
 TICK = 0.25
 """Seconds between looks at the records of running trials."""
 
@@ -306,6 +308,7 @@ class Loop:
             return
         if failure is None:
             self._quick_deaths.clear()
+            self._check_seed(trial)
             return
         if failure.reason == INTERRUPTED:
             return
@@ -326,6 +329,21 @@ class Loop:
                 f"  trial {dead.number}: {dead.failure}" for dead in self._quick_deaths
             )
             raise SearchFailed(f"{DEATHS} trials in a row died within {QUICK_DEATH:g} s:\n{told}")
+
+    def _check_seed(self, trial: Trial) -> None:
+        """Refuse trials that come out alike on two seeds: noise would seem to be zero."""
+        losses = [point.val_loss for point in trial.curve]
+        if trial.state != "finished" or len(losses) < ALIKE:
+            return
+        for other in self.study.history.finished(trial.request, trial.config_id):
+            if other.seed != trial.seed and [point.val_loss for point in other.curve] == losses:
+                raise SearchFailed(
+                    f"trials {other.number} and {trial.number} have the same losses at all "
+                    f"{len(losses)} evaluations, on seeds {other.seed} and {trial.seed}: the seed "
+                    "does not reach the model or its data, so nothing can be told from noise; let "
+                    "the trainer use the seed it is given, or compare single trials with seeds: "
+                    "{screen: 1, max: 1, confirm: 0}"
+                )
 
     def _measured(self, config_id: str) -> bool:
         return any(

@@ -93,8 +93,8 @@ class Objective(Config):
     @property
     def timed(self) -> bool:
         """Whether decisions rest on a clock, so that only trials packed alike may be compared."""
-        measured = COSTS[self.cost].measured is not None
-        return measured or self.gain == "time_to_target"
+        timed = any(COSTS[name].timed for name in (self.cost, *self.limits))
+        return timed or self.gain == "time_to_target"
 
 
 class Seeds(Config):

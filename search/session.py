@@ -212,8 +212,10 @@ def begin(
             f"(fingerprint {data}, now {fingerprint}); {way_out}"
         )
     before, now = study.notes.get("exploration", {}), asked(exploration)
-    if any(before.get(key) != now[key] for key in ("early_stopping", "objective", "strategy")):
-        study.forgive_stopped()  # what it was ended by no longer holds
+    changed = {key for key in ("early_stopping", "objective") if before.get(key) != now[key]}
+    kind = before.get("strategy", {}).get("kind") != now["strategy"]["kind"]
+    if changed or kind or exploration.strategy.weighs_losers:
+        study.forgive_stopped()  # what they were ended by no longer holds
     study.note("exploration", now)
     study.note(
         "baseline",
@@ -231,8 +233,8 @@ def problem_of(
     exploration: Exploration, baseline: Description, describer: Describer, executor: Executor | None
 ) -> Problem:
     """The exploration as strategies see it."""
-    clock = ""
-    if executor is not None and exploration.objective.timed:
+    clock, capped = "", exploration.trial_budget.max_seconds is not None
+    if executor is not None and (exploration.objective.timed or capped):
         slot = executor.slots[0]
         clock = f"{slot.device}, {slot.threads} threads, {len(executor.slots)} at a time"
     return Problem(
@@ -244,6 +246,7 @@ def problem_of(
         clock,
         describer,
         1 if executor is None else len(executor.slots),
+        exploration.budget.total,
     )
 
 

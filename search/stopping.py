@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 from search.gains import crossing, log_quality, pooled_noise
 from search.history import CALIBRATE, CONFIRM, PROBE, History, Stopped, Trial
 from search.objective import Objective
+from search.to_target import crossings, to_target
 from spec.config import Config
 from spec.records import Eval
 
@@ -77,16 +78,15 @@ class EarlyStopping(Config):
         reached = crossing(trial.curve, objective.target, objective.crossing)
         if self.cap is None or reached is None or not reached.censored:
             return None
-        times = [math.exp(-value) for t in beaten if (value := _finite(t, objective)) is not None]
-        if not times or 2 * len(times) <= len(beaten):
+        typical = to_target(list(crossings(beaten, objective).values()))
+        if typical is None or typical.missed:
             return None  # what it has to beat reaches the target no better than by chance
-        typical = median(times)
-        if reached.seconds <= self.cap * typical:
+        if reached.seconds <= self.cap * typical.seconds:
             return None
         return Stopped(
             "cap",
             f"target not reached in {reached.seconds:.3g} train seconds, over {self.cap:g} times "
-            f"the {typical:.3g} s of the config to beat",
+            f"the {typical.seconds:.3g} s of the config to beat",
             objective.gain,
         )
 

@@ -30,6 +30,11 @@ class Cost:
     derived: Callable[[Mapping[str, Any]], float] | None = None
     measured: Callable[[tuple[Eval, ...], End | None], float | None] | None = None
 
+    @property
+    def timed(self) -> bool:
+        """Whether a clock tells it, so that trials packed otherwise cannot be compared."""
+        return self.unit in ("s", "ms")
+
     def known(self, inventory: Mapping[str, Any]) -> float | None:
         """The cost told by an inventory; None when it tells too little, or only training can."""
         try:

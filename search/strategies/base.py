@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.history import Decision, Description, History, Purpose, Request
+from search.ledger import UNLIMITED, Total
 from search.moves import Rule, neighbours
 from search.objective import Budget, Objective, Seeds
 from spec import errors
@@ -58,6 +59,7 @@ class Problem:
         clock: Where and how packed trials run now, when decisions rest on times; otherwise empty.
         describe: Full forms and costs of configs, in order; a pure function, cheap to repeat.
         workers: Trials that may run at a time: so many requests are of use at once.
+        total: What the whole study may spend; who runs the search keeps it.
     """
 
     baseline: Description
@@ -68,6 +70,7 @@ class Problem:
     clock: str
     describe: Callable[[Sequence[Data]], list[Description | Rejected]]
     workers: int = 1
+    total: Total = UNLIMITED
 
     def request(self, description: Description, seed: int, purpose: Purpose) -> Request:
         """A trial of a config in this problem's setting."""

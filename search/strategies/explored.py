@@ -23,23 +23,37 @@ class Explored:
         problem: What is searched.
         history: Where the trials are from.
         trials: Trials of every state in the problem's setting, by number.
+        lost: Those that are to run again and do not yet, by number.
     """
 
     problem: Problem
     history: History
     trials: Sequence[Trial]
+    lost: Sequence[Trial] = ()
 
     @classmethod
     def of(cls, problem: Problem, history: History) -> Explored:
         """The trials of a history that count."""
         found = [trial for trial in history if _counts(trial, problem)]
-        return cls(problem, history, sorted(found, key=lambda trial: trial.number))
+        found.sort(key=lambda trial: trial.number)
+        lost = [trial for trial in found if _pending(trial)]
+        if not lost:
+            return cls(problem, history, found)
+        kept = [trial for trial in found if not _pending(trial)]
+        tried = {(trial.config_id, trial.seed) for trial in kept}
+        latest = {(trial.config_id, trial.seed): trial for trial in lost}
+        return cls(problem, history, kept, [t for key, t in latest.items() if key not in tried])
+
+    @cached_property
+    def _asked(self) -> Sequence[Trial]:
+        """All that was drawn, by number."""
+        return sorted([*self.trials, *self.lost], key=lambda trial: trial.number)
 
     @cached_property
     def configs(self) -> dict[str, Description]:
         """Config id -> config, in the order of their first trials."""
         found: dict[str, Description] = {}
-        for trial in self.trials:
+        for trial in self._asked:
             found.setdefault(trial.config_id, trial.request.description)
         return found
 
@@ -56,14 +70,14 @@ class Explored:
     def begun(self) -> dict[str, set[int]]:
         """Config id -> seeds it was launched on."""
         found: dict[str, set[int]] = {}
-        for trial in self.trials:
+        for trial in self._asked:
             found.setdefault(trial.config_id, set()).add(trial.seed)
         return found
 
     @cached_property
     def edits(self) -> Mapping[str, Data | None]:
         """Config id -> how it was made."""
-        return {trial.config_id: trial.request.purpose.edit for trial in self.trials}
+        return {trial.config_id: trial.request.purpose.edit for trial in self._asked}
 
     @cached_property
     def quality(self) -> Callable[[Trial], float | None]:
@@ -118,6 +132,8 @@ def _counts(trial: Trial, problem: Problem) -> bool:
     request = trial.request
     if request.purpose.phase == CONFIRM or request.clock != problem.clock:
         return False
-    if trial.failure is not None and trial.failure.reason == INTERRUPTED:
-        return False
     return request.budget is problem.budget or request.budget == problem.budget
+
+
+def _pending(trial: Trial) -> bool:
+    return trial.failure is not None and trial.failure.reason == INTERRUPTED

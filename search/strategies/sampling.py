@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from search.history import CONFIRM, Decision, Description, History, Purpose, Request, Trial
+from search.ledger import UNLIMITED, Ledger
 from search.moves import Edit
 from search.strategies.base import Expected, Problem, Proposal, Run, Strategy
 from search.strategies.explored import Explored
@@ -178,8 +179,13 @@ class _Course:
         if requests or self.explored.running:
             ahead = max(self._ahead(left), len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
-        spent = "the time is over" if self._late else "all trials are spent"
-        return self._end("the space is used up" if used_up else f"{spent}, as asked")
+        if used_up:
+            return self._end("the space is used up, no new config within the limits was found")
+        if self._affordable < 1:
+            return self._end("the budget is spent but for the trials that confirm")
+        return self._end(
+            "the time is over, as asked" if self._late else "all trials are spent, as asked"
+        )
 
     # -- exploring ---------------------------------------------------------------------------------
 
@@ -202,10 +208,24 @@ class _Course:
         """Trials that exploration may still ask for."""
         if self._late:
             return 0
-        if self.options.trials is None:
-            return ENDLESS
-        most = max(2, self.options.trials - self.options.reserve(self.problem))
-        return max(0, most - len(self.explored.trials) - len(self._owed))
+        tried, most = len(self.explored.trials), math.inf
+        if self.options.trials is not None:
+            most = self.options.trials - self._reserve
+        most = max(2, min(most, tried + self._affordable))
+        return ENDLESS if most == math.inf else max(0, math.floor(most) - tried - len(self._owed))
+
+    @property
+    def _reserve(self) -> int:
+        """Trials kept back for confirming."""
+        return self.options.reserve(self.problem)
+
+    @cached_property
+    def _affordable(self) -> float:
+        """Trials that the study's budget pays for beside those that confirm."""
+        total = self.problem.total
+        if total == UNLIMITED:
+            return math.inf
+        return Ledger.of(self.history).affordable(total) - self._reserve
 
     def _ahead(self, left: int) -> int:
         """Trials to come, as far as they are known; only to be told."""
@@ -216,8 +236,8 @@ class _Course:
 
     @cached_property
     def _owed(self) -> list[Request]:
-        """Seeds still to come of configs that were begun."""
-        owed: list[Request] = []
+        """Seeds still to come of configs that were begun: trials to run again first."""
+        owed = [t.request for t in self.explored.lost if self._fits(t.request.description)]
         for config_id, begun in self.explored.begun.items():
             description = self.explored.configs[config_id]
             for seed in self._seeds(self._count(config_id)):
@@ -264,9 +284,8 @@ class _Course:
 
     def _end(self, reason: str) -> Proposal:
         """Confirm the best and accept one, or stop."""
-        decisions = self.history.decisions
-        count = len(self.explored.trials)
-        if decisions and decisions[-1].detail.get("explored") == count:
+        accepted = self.history.accepted
+        if accepted and accepted[-1].detail.get("latest") == self._latest:
             words = f"stopped after {len(self.history)} trials: {reason}"
             return Decision("stop", self._round, words, detail=self.options.ending(self.explored))
         finalists = self._finalists()
@@ -285,6 +304,11 @@ class _Course:
             return Run(missing, len(missing) + running)
         return self._judge(finalists, found, reason)
 
+    @property
+    def _latest(self) -> int:
+        """Number of the last trial that an end rests on."""
+        return self.explored.trials[-1].number
+
     def _finalists(self) -> list[Draw]:
         """The best configs that keep the limits, the measured ones too, and are not in place."""
         taken = {self.incumbent.config_id}
@@ -300,11 +324,13 @@ class _Course:
 
     def keeps_limits(self, config_id: str) -> bool:
         """Whether no cost is over its limit, known before training or measured."""
-        config = self.explored.configs[config_id]
         trials = self.explored.rows.get(config_id, {}).values()
-        return not over_limit(self.problem, config) and not over_measured_limit(
-            self.problem, trials
-        )
+        fits = self._fits(self.explored.configs[config_id])
+        return fits and not over_measured_limit(self.problem, trials)
+
+    def _fits(self, description: Description) -> bool:
+        """Whether no cost that is known before training is over its limit."""
+        return not over_limit(self.problem, description)
 
     def _fresh(self) -> range:
         first = self.problem.seeds.first + 1000 * self._round + 500
@@ -381,7 +407,7 @@ class _Course:
         noises = [bench.noise() for bench in benches]
         noise = noises[0] if noises else None
         return {
-            "explored": len(self.explored.trials),
+            "latest": self._latest,
             "candidates": list(self._told()),
             "attempts": verdicts,
             "alpha": self.options.alpha,

@@ -54,6 +54,18 @@ def test_trials_that_end_together_are_all_recorded_before_the_search_fails(loop)
     assert [trial.state for trial in failing.study.history] == ["failed", "failed"]
 
 
+def test_a_seed_that_does_not_reach_the_model_ends_the_search(loop):  # behaviours 6
+    with pytest.raises(SearchFailed, match="seed does not reach the model") as failed:
+        loop(baseline={"mode": "seedless"}).run()
+    assert "seeds: {screen: 1, max: 1, confirm: 0}" in str(failed.value)
+
+
+def test_a_cap_in_seconds_compares_only_trials_that_ran_as_many_at_a_time(loop):  # behaviours 12
+    capped = loop(budget={"max_seconds": 60.0})
+    assert capped.problem.clock == "cpu, 1 threads, 2 at a time"
+    assert not loop(budget={"max_steps": 60}).problem.clock
+
+
 def test_trials_that_end_together_change_no_decision(loop):
     assert "stopped after 2 accepted steps" in loop(Together).run()
 

@@ -176,6 +176,28 @@ def test_a_trial_far_beyond_the_time_of_the_best_is_stopped_at_the_cap() -> None
     assert not any(off.verdict(cut(slow, n), best.config_id, history, TIMED) for n in range(1, 21))
 
 
+def test_the_cap_counts_the_misses_of_the_best() -> None:
+    best, slow = trials(Curves(pace=1.0), [8, 64])
+    reached = math.exp(-quality(best, TIMED))
+    missed, own = cut(best, 1), replace(best.request, seed=2)
+    late = replace(best, number=2, request=own, curve=delayed(best.curve, 2.0))
+    lost = replace(missed, number=3, request=replace(best.request, seed=3), state="finished")
+    history, options = History([best, late, lost]), EarlyStopping(cap=2.0)
+    ends = [
+        slow.curve[n - 1].train_seconds
+        for n in range(1, 21)
+        if options.verdict(cut(slow, n), best.config_id, history, TIMED)
+    ]
+    assert min(ends, default=math.inf) > 2.0 * 2.0 * reached  # of three, the median is the late one
+
+
+def delayed(curve: tuple[Eval, ...], factor: float) -> tuple[Eval, ...]:
+    """A curve that takes so many times as long."""
+    return tuple(
+        point.model_copy(update={"train_seconds": factor * point.train_seconds}) for point in curve
+    )
+
+
 def test_a_stopped_trial_measures_nothing_but_is_expected_to_be_something() -> None:
     best, *peers, far = trials(Curves(), [8, *range(1, 8), *range(9, 40), 64])
     stopped = EarlyStopping(confidence=0.99).verdict(
@@ -280,12 +302,12 @@ def test_what_was_stopped_runs_whole_once_the_rule_is_changed(tmp_path: Path) ->
         "baseline": {"rate": 4.0, "seconds": 0.15},
         "space": {"width": {"choices": [4, 16]}},
         "objective": {"gain": "time_to_target", "target": 1.7},
-        "strategy": "grid",
         "seeds": {"confirm": 0},
         "executor": {"kind": "local", "workers": 1, "start": "spawn", "device": "cpu", "grace": 5},
     }
     states = []
-    for cap in (2.0, 2.0, None):
+    for cap, most in ((2.0, None), (2.0, 90), (None, None)):  # more trials are no other rule
+        asked["strategy"] = {"kind": "grid", "trials": most}
         file = toy.exploration(tmp_path, **asked, early_stopping={"cap": cap})
         done = CliRunner().invoke(app, [str(file), "--out", str(tmp_path)])
         assert done.exit_code == 0, done.output

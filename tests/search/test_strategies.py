@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from search.history import INTERRUPTED, Failure, History
+from search.ledger import Ledger, Total
+from search.objective import Budget
 from search.simulation import Simulation
 from search.strategies import strategies
 from search.strategies.base import Run, Strategy
+from search.strategies.random import Random
 from search.strategies.sampling import Sampling
 from tests.search.landscape import SPACE, Hill
+from tests.search.worlds import Bowl, problem
 
 TRIALS = 24
 OPTIONS: dict[str, dict[str, Any]] = {"grid": {"trials": TRIALS}, "greedy": {"max_rounds": 2}}
@@ -137,6 +141,48 @@ def test_an_interrupted_trial_is_asked_for_again(kind: str):
     gone = replace(trials[-1], state="failed", failure=Failure(INTERRUPTED, "ended"), curve=())
     proposal = search.strategy.propose(search.problem, History([*trials[:-1], gone]))
     assert (gone.config_id, gone.seed) in asked(proposal)
+
+
+@pytest.mark.parametrize("kind", ["grid", "guided", "optuna", "random"])
+def test_what_was_interrupted_amid_others_runs_again_and_nothing_else_changes(kind: str):
+    world = Hill(noise=0.002)
+    search = searched(kind, world)
+    trials = sorted(search.history, key=lambda trial: trial.number)
+    gone = replace(trials[6], state="failed", failure=Failure(INTERRUPTED, "ended"), curve=())
+    history = History([*trials[:6], gone, *trials[7:12]])
+    again = Simulation(search.strategy, search.problem, world, history=history, now=1e3)
+    again.run(max_trials=13)
+    assert again.history[12].request == gone.request
+    if kind == "optuna":
+        return  # samplers learn in the order of time
+    again.run(max_trials=200)
+    ended = (trial.request for trial in again.history if trial.failure is None)
+    assert sorted(map(repr, ended)) == sorted(repr(trial.request) for trial in trials)
+
+
+@pytest.mark.parametrize("kind", ["guided", "random"])
+def test_a_total_for_the_study_leaves_enough_to_confirm_the_best(kind: str):
+    world = Hill(noise=0.002)
+    for total in (Total(trials=26), Total(train_seconds=100.0)):
+        asked = replace(world.problem(), total=total)
+        search = Simulation(strategies.parse({"kind": kind, "trials": 100}), asked, world)
+        search.run(max_trials=200)
+        assert abs(Ledger.of(search.history).affordable(total)) < 3
+        assert sum(trial.request.purpose.phase == "confirm" for trial in search.history) == 6
+        assert "the budget is spent but for" in " ".join(d.words for d in search.history.decisions)
+
+
+def test_another_budget_is_confirmed_anew_though_it_took_as_many_trials():
+    world, history = Bowl(optimum={"a": 4, "b": 4, "c": 4}), History()  # nothing is better
+    for cap in (None, 5):
+        asked = replace(problem(world), budget=Budget(max_steps=cap))
+        search = Simulation(
+            Random(trials=20), asked, world, history=history, now=1e3 * len(history)
+        )
+        search.run(max_trials=200)
+    assert not history.accepted
+    confirming = [trial.request for trial in history if trial.request.purpose.phase == "confirm"]
+    assert len({request.setting for request in confirming}) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -53,7 +53,7 @@ def main() -> None:
     if mode == "garbage":
         metrics.write("not json at all\n")
         metrics.flush()
-    final = math.nan if mode == "nan" else loss_of(config, seed)
+    final = math.nan if mode == "nan" else loss_of(config, 0 if mode == "seedless" else seed)
     for step in range(1, steps + 1):
         time.sleep(config["seconds"])
         loss = final + (3.0 - final) * 0.5 ** (8 * step / steps)

@@ -182,7 +182,6 @@ class Round:
         looks = ground.problem.seeds.looks
         if not looks:
             return {"key": candidate.edit.key, "confirmed": True, "seeds": [], "p": None}
-        margin = standing.margin(ground.rate)
         told: Data = {}
         tested = levels(ground.options.alpha, len(self.attempts), looks)
         for count, level in zip(looks, tested, strict=True):
@@ -192,6 +191,7 @@ class Round:
             if missing is not None:
                 return missing
             result = trials.whole().confirming(candidate, fresh)
+            margin = result.margin(ground.rate)
             verdict = judge(result, ground.problem, level, margin)
             told = self._told(result, verdict, level)
             gain, over = result.gain, verdict.confirmed or verdict.hopeless

@@ -82,7 +82,7 @@ def why_stopped(runnable: int, excluded: int, attempts: int) -> str:
 
 
 def sensitivity(problem: Problem, noise: Noise | None, alpha: float) -> str:
-    """The smallest gain that the last look of a first attempt would have found."""
+    """The smallest gain that the last look of a first attempt finds, once one gets that far."""
     looks = problem.seeds.looks
     if noise is None and problem.seeds.max > 1:
         return "; the noise is unknown: no config was measured twice, a missed target is none"
@@ -92,4 +92,4 @@ def sensitivity(problem: Problem, noise: Noise | None, alpha: float) -> str:
         return ""
     effect = smallest_detectable(noise, looks[-1], levels(alpha, 0, looks)[-1])
     measure = quality_name(problem)
-    return f"; the test finds a gain of {effect:.2g} in {measure} with 80 % power"
+    return f"; a confirmation finds a gain of {effect:.2g} in {measure} with 80 % power"
