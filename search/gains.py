@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # scipy.stats takes half a second to import
+from scipy.special import fdtrc, stdtr, stdtrit  # scipy.stats takes half a second to import
 
 from search.history import Trial
 from search.objective import Objective
@@ -15,6 +15,11 @@ from spec.records import Eval
 
 Table = Mapping[str, Mapping[int, float]]
 """Config id -> seed -> quality."""
+
+
+UNEVEN = 0.1
+"""Chance at which a config's own seeds are taken for noisier than the pool's although they are not.
+"""
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,24 @@ class Gain:
         if self.error == 0.0:
             return 0.0 if self.mean > margin else 1.0
         return float(stdtr(self.freedom, (margin - self.mean) / self.error))
+
+    def with_own(self, noise: Noise | None, own: Noise | None) -> Gain:
+        """The same with the error of its own differences, where they vary clearly more than noise.
+
+        A pool of many configs says nothing of one that is noisier than they are, as a learning rate
+        near divergence is. Which of the two is right an F-test tells, at ``UNEVEN``: a level that
+        low would miss most of what a few seeds can show.
+
+        Args:
+            noise: Of one measurement, as pooled.
+            own: Of one difference between the two configs, from their own seeds.
+        """
+        if self.error is None or noise is None or own is None:
+            return self
+        ratio = own.deviation**2 / max(2.0 * noise.deviation**2, 1e-300)
+        if float(fdtrc(own.freedom, noise.freedom, ratio)) >= UNEVEN:
+            return self
+        return replace(self, error=own.deviation / math.sqrt(self.seeds), freedom=own.freedom)
 
     def _reach(self, confidence: float) -> float:
         if self.error is None:

@@ -167,7 +167,7 @@ class Bench:
         ours = self._on(candidate.description.config_id, wanted)
         theirs = self._on(self.incumbent.config_id, wanted)
         sides = [
-            {seed: value for seed, value in self._qualities(config_id).items() if seed in wanted}
+            _only(self._qualities(config_id), wanted)
             for config_id in (candidate.description.config_id, self.incumbent.config_id)
         ]
         gain = compare(sides[0], sides[1], noise)
@@ -177,19 +177,26 @@ class Bench:
     def confirming(self, candidate: Candidate, seeds: Iterable[int]) -> Standing:
         """Where a candidate stands on fresh seeds: what ``search.strategies.verdict`` judges.
 
-        There a missing incumbent counts as the least time it would have taken.
+        There a missing incumbent counts as the least time it would have taken, and a candidate that
+        is clearly noisier than the pool is judged by its own noise: that of its differences to the
+        incumbent, on these seeds and, apart from them, on all others.
         """
         noise, wanted = self.noise(), frozenset(seeds)
         standing = self.stand(candidate, wanted, noise)
-        if self.objective.gain != "time_to_target":
-            return standing
         assert candidate.description is not None
-        sides = [
-            {s: value for s, value in self._bounds.get(config_id, {}).items() if s in wanted}
+        timed = self.objective.gain == "time_to_target"
+        ours, theirs = (
+            self._bounds.get(config_id, {}) if timed else self._qualities(config_id)
             for config_id in (candidate.description.config_id, self.incumbent.config_id)
-        ]
-        repeated = pooled_noise(self._bounds) is not None
-        return replace(standing, gain=compare(sides[0], sides[1], noise), repeated=repeated)
+        )
+        gain = compare(_only(ours, wanted), _only(theirs, wanted), noise)
+        apart: dict[str, dict[int, float]] = {"these": {}, "others": {}}
+        for seed in ours.keys() & theirs.keys():
+            apart["these" if seed in wanted else "others"][seed] = ours[seed] - theirs[seed]
+        gain = gain and gain.with_own(noise, pooled_noise(apart))
+        return replace(
+            standing, gain=gain, repeated=timed and pooled_noise(self._bounds) is not None
+        )
 
     def _on(self, config_id: str, seeds: frozenset[int]) -> dict[int, Trial]:
         row = self.measured.get(config_id, {})
@@ -229,6 +236,10 @@ class Bench:
 
     def _measured_cost(self, trial: Trial) -> float | None:
         return COSTS[self.objective.cost].of(trial) if trial.state == "finished" else None
+
+
+def _only(row: Mapping[int, float], seeds: frozenset[int]) -> dict[int, float]:
+    return {seed: value for seed, value in row.items() if seed in seeds}
 
 
 def _known(cost: Cost, config: Description, trials: Mapping[int, Trial]) -> float | None:

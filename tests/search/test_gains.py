@@ -2,6 +2,7 @@ import math
 import random
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,3 +143,24 @@ def test_the_smallest_detectable_effect_is_found_at_the_stated_power():
         theirs = {s: rng.gauss(0, 1) for s in range(4)}
         found += compare(ours, theirs, noise).p_value() <= 0.05
     assert found / 2000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_config_that_is_noisier_than_the_pool_is_judged_by_its_own_noise():
+    rng, pool, rounds = np.random.default_rng(0), Noise(1.0, 20), 4000
+    wrong, plain = 0, 0
+    for _ in range(rounds):
+        wild, calm = rng.normal(0.0, 3.0, 6), rng.normal(0.0, 1.0, 6)
+        gap = dict(enumerate(wild - calm))
+        own = pooled_noise({"one": gap})
+        gain = compare(dict(enumerate(wild)), dict(enumerate(calm)), pool)
+        plain += gain.p_value() <= 0.05
+        wrong += gain.with_own(pool, own).p_value() <= 0.05
+    assert plain / rounds > 0.2
+    assert wrong / rounds < 0.07
+
+
+def test_a_config_as_noisy_as_the_pool_is_judged_by_the_pool():
+    gain, pool = compare({1: 2.0, 2: 2.1}, {1: 1.0, 2: 1.0}, Noise(1.0, 20)), Noise(1.0, 20)
+    assert gain.with_own(pool, Noise(1.5, 1)) == gain
+    assert gain.with_own(pool, None) == gain
+    assert gain.with_own(Noise(0.0, 20), Noise(0.1, 1)).freedom == 1

@@ -14,6 +14,7 @@ from search.strategies.greedy import Greedy
 from search.strategies.greedy.ground import Ground
 from search.strategies.greedy.lazy import earlier_gains
 from search.strategies.greedy.round import KNOWN_WELL, OWN_SEEDS
+from search.strategies.greedy.spending import levels
 from search.strategies.greedy.together import together
 from search.strategies.neighbourhood import Candidate
 from search.strategies.standing import Standing
@@ -120,7 +121,8 @@ def test_when_they_fail_together_on_fresh_seeds_single_ones_follow():
     assert first["edit"]["op"] == "several"
     assert not first["confirmed"]
     assert second["key"] == step.detail["chosen"] in ("a x2", "b x2")
-    assert second["alpha"] == pytest.approx(first["alpha"] / 3)
+    for number, attempt in enumerate(step.detail["attempts"]):
+        assert attempt["alpha"] in levels(0.05, number, (2, 4))
 
 
 class Pair(Bowl):
