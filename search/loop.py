@@ -318,7 +318,8 @@ class Loop:
             trial.config_id
         ):
             raise SearchFailed(
-                f"the baseline failed (trial {trial.number}): {failure}\n{tail}".rstrip()
+                f"the baseline failed (trial {trial.number}): {failure}; mend the baseline or the "
+                f"trainer, or choose another seeds.first, and run again\n{tail}".rstrip()
             )
         if failure.reason not in ("crashed", "lost") or exit_.seconds >= QUICK_DEATH:
             self._quick_deaths.clear()
