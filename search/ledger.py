@@ -83,14 +83,6 @@ class Ledger:
                 return f"the budget is spent: {spent:,.6g} of {limit:,.6g} {name.replace('_', ' ')}"
         return ""
 
-    def affordable(self, total: Total) -> float:
-        """Trials that a total still pays for at the mean cost of those so far; may be infinite."""
-        left = math.inf
-        for name, limit in total.model_dump(exclude_none=True).items():
-            if spent := getattr(self, name):
-                left = min(left, self.trials * (limit / spent - 1.0))
-        return left
-
     def full(self) -> Data:
         """The account as plain data."""
         return vars(self).copy()
@@ -104,6 +96,24 @@ class Ledger:
             if self.joules >= 0.9995 * size:  # else it would round to 1e+03 of the unit below
                 return f"{self.joules / size:.3g} {unit} on GPUs"
         return f"{self.joules:.3g} J on GPUs"
+
+
+def affordable(trials: Iterable[Trial], total: Total, reserve: int) -> float:
+    """More trials that a total pays for beside a reserve; infinite without a limit that is known.
+
+    Trials to come, and those that run, are taken to cost the mean of those that have ended; those
+    of the reserve as much as the dearest.
+    """
+    launched = list(trials)
+    ended = [trial.spent for trial in launched if trial.ended is not None]
+    left = math.inf if total.trials is None else float(total.trials - len(launched) - reserve)
+    for name, limit in total.model_dump(exclude={"trials"}, exclude_none=True).items():
+        costs = [cost for spent in ended if (cost := getattr(spent, name)) is not None]
+        if costs and any(costs):
+            mean = math.fsum(costs) / len(costs)
+            free = limit - math.fsum(costs) - reserve * max(costs)
+            left = min(left, free / mean - (len(launched) - len(ended)))
+    return left
 
 
 def _known_sum(values: Iterable[float | None]) -> float | None:

@@ -36,7 +36,7 @@ DEATHS = 5
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a search with grace; the last is a closed terminal."""
 ALIKE = 3
-"""Evaluations that cannot all agree by chance."""
+"""Evaluations that do not all agree by chance, time and again."""
 TICK = 0.25
 """Seconds between looks at the records of running trials."""
 
@@ -332,19 +332,25 @@ class Loop:
             raise SearchFailed(f"{DEATHS} trials in a row died within {QUICK_DEATH:g} s:\n{told}")
 
     def _check_seed(self, trial: Trial) -> None:
-        """Refuse trials that come out alike on two seeds: noise would seem to be zero."""
-        losses = [point.val_loss for point in trial.curve]
-        if trial.state != "finished" or len(losses) < ALIKE:
+        """Refuse to go on when trials come out alike on all seeds: noise would seem to be zero."""
+        if self.problem.objective.gain == "time_to_target":  # the clock varies all the same
             return
-        for other in self.study.history.finished(trial.request, trial.config_id):
-            if other.seed != trial.seed and [point.val_loss for point in other.curve] == losses:
-                raise SearchFailed(
-                    f"trials {other.number} and {trial.number} have the same losses at all "
-                    f"{len(losses)} evaluations, on seeds {other.seed} and {trial.seed}: the seed "
-                    "does not reach the model or its data, so nothing can be told from noise; let "
-                    "the trainer use the seed it is given, or compare single trials with seeds: "
-                    "{screen: 1, max: 1, confirm: 0}"
-                )
+        rows: dict[str, dict[int, tuple[float, ...]]] = {}
+        for other in self.study.history.finished(trial.request):
+            losses = tuple(point.val_loss for point in other.curve)
+            if len(losses) >= ALIKE and len(set(losses)) > 1:
+                rows.setdefault(other.config_id, {})[other.seed] = losses
+        repeated = [row for row in rows.values() if len(row) > 1]
+        again = sum(len(row) - 1 for row in repeated)
+        if again < 2 or any(len(set(row.values())) > 1 for row in repeated):
+            return
+        raise SearchFailed(
+            f"{again + len(repeated)} trials of {len(repeated)} configs have the same losses at "
+            "every evaluation whatever their seed: the seed does not reach the model or its data, "
+            "so nothing can be told from noise; let the trainer use the seed it is given and start "
+            "over with --fresh, or compare single trials, with "
+            "seeds: {screen: 1, max: 1, confirm: 0}"
+        )
 
     def _measured(self, config_id: str) -> bool:
         return any(

@@ -212,9 +212,7 @@ def begin(
             f"(fingerprint {data}, now {fingerprint}); {way_out}"
         )
     before, now = study.notes.get("exploration", {}), asked(exploration)
-    changed = {key for key in ("early_stopping", "objective") if before.get(key) != now[key]}
-    kind = before.get("strategy", {}).get("kind") != now["strategy"]["kind"]
-    if changed or kind or exploration.strategy.weighs_losers:
+    if _stops_by(before) != _stops_by(now) or exploration.strategy.weighs_losers:
         study.forgive_stopped()  # what they were ended by no longer holds
     study.note("exploration", now)
     study.note(
@@ -227,6 +225,13 @@ def begin(
     )
     if fingerprint is not None:
         study.note("data_fingerprint", fingerprint)
+
+
+def _stops_by(asked: dict[str, Any]) -> list[Any]:
+    """What of an exploration it depends on whether a trial is ended early."""
+    objective, strategy = asked.get("objective", {}), asked.get("strategy", {})
+    kept = [objective.get(key) for key in ("gain", "target", "crossing")]
+    return [asked.get("early_stopping"), strategy.get("kind"), *kept]
 
 
 def problem_of(

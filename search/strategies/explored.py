@@ -12,6 +12,7 @@ from search.gains import expected_quality
 from search.history import CONFIRM, INTERRUPTED, Description, History, Trial
 from search.objective import Objective
 from search.strategies.base import Problem
+from search.strategies.neighbourhood import over_limit
 from spec.config import Data
 
 
@@ -23,7 +24,7 @@ class Explored:
         problem: What is searched.
         history: Where the trials are from.
         trials: Trials of every state in the problem's setting, by number.
-        lost: Those that are to run again and do not yet, by number.
+        lost: Those that are to run again and do not yet, if they keep the limits.
     """
 
     problem: Problem
@@ -42,7 +43,12 @@ class Explored:
         kept = [trial for trial in found if not _pending(trial)]
         tried = {(trial.config_id, trial.seed) for trial in kept}
         latest = {(trial.config_id, trial.seed): trial for trial in lost}
-        return cls(problem, history, kept, [t for key, t in latest.items() if key not in tried])
+        wanted = [
+            trial
+            for key, trial in latest.items()
+            if key not in tried and not over_limit(problem, trial.request.description)
+        ]
+        return cls(problem, history, kept, wanted)
 
     @cached_property
     def _asked(self) -> Sequence[Trial]:

@@ -186,20 +186,18 @@ class Guide:
         """The config to measure again, of those that may be the best; None when one surely is.
 
         Of the few most promising ones the one with the fewest seeds begun. While the noise is
-        unknown it is the most promising one, unless trials under way will tell the noise.
+        unknown it is the most promising one that may have more seeds, unless trials under way will
+        tell the noise.
         """
         drawn = (n for n in belief.expected if explored.edits[n] is not None and explored.hit(n))
-        ranked = sorted(drawn, key=lambda name: -belief.expected[name])[:RIVALS]
-        if not ranked:
-            return None
-        best = ranked[0]
-        rivals = [name for name in ranked[1:] if _open(belief, best, name)]
-        if belief.lessons.seeds.variance is not None:
-            asked = [best, *rivals] if rivals else []
-        else:
-            asked = [] if _awaited(explored, begun) else [best]
-        able = [name for name in asked if self._able(explored, name, len(begun[name]))]
-        return min(able, key=lambda name: len(begun[name]), default=None)
+        ranked = sorted(drawn, key=lambda name: -belief.expected[name])
+        able = (name for name in ranked if self._able(explored, name, len(begun[name])))
+        if not ranked or belief.lessons.seeds.variance is None:
+            return None if _awaited(explored, begun) else next(able, None)
+        best, *others = ranked[:RIVALS]
+        rivals = {name for name in others if _open(belief, best, name)}
+        asked = [name for name in able if rivals and name in {best, *rivals}]
+        return min(asked, key=lambda name: len(begun[name]), default=None)
 
     def _able(self, explored: Explored, name: str, count: int) -> bool:
         """Whether a config may have more seeds: it has failed on none, and enough are left."""

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from search.history import CONFIRM, Decision, Description, History, Purpose, Request, Trial
-from search.ledger import UNLIMITED, Ledger
+from search.ledger import UNLIMITED, affordable
 from search.moves import Edit
 from search.strategies.base import Expected, Problem, Proposal, Run, Strategy
 from search.strategies.explored import Explored
@@ -158,7 +158,8 @@ class _Course:
     history: History
 
     def propose(self) -> Proposal:
-        requests, left = [r for r in self._owed if self._due(r)], self._left()
+        due = [request for request in self._owed if self._due(request)]
+        requests, left = due[: max(0, math.floor(min(self._affordable, ENDLESS)))], self._left()
         wanted = min(left, max(0, self.problem.workers - self.explored.running - len(requests)))
         begun: dict[str, Set[int]] = dict(self.explored.begun)
         for request in requests:
@@ -172,19 +173,20 @@ class _Course:
                 break
             config_id = drawn.description.config_id
             own = begun.get(config_id, frozenset())
-            free = (seed for seed in count(self.problem.seeds.first) if seed not in own)
-            seeds = list(islice(free, self._each))
+            seeds = self._free(own, self._each)
             begun[config_id] = own | set(seeds)
             requests += [self._request(drawn, seed) for seed in seeds]
         if requests or self.explored.running:
             ahead = max(self._ahead(left), len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
-        if used_up:
-            return self._end("the space is used up, no new config within the limits was found")
-        if self._affordable < 1:
-            return self._end("the budget is spent but for the trials that confirm")
         return self._end(
-            "the time is over, as asked" if self._late else "all trials are spent, as asked"
+            "the space is used up, no new config within the limits was found"
+            if used_up
+            else "the time is over, as asked"
+            if self._late
+            else "all trials are spent, as asked"
+            if self._own < 1
+            else "the budget is spent but for the trials that confirm"
         )
 
     # -- exploring ---------------------------------------------------------------------------------
@@ -205,27 +207,42 @@ class _Course:
         return self.options.worker_seconds is not None and held >= self.options.worker_seconds
 
     def _left(self) -> int:
-        """Trials that exploration may still ask for."""
+        """Trials that exploration may still ask for: one beside the baseline at the least."""
         if self._late:
             return 0
-        tried, most = len(self.explored.trials), math.inf
-        if self.options.trials is not None:
-            most = self.options.trials - self._reserve
-        most = max(2, min(most, tried + self._affordable))
-        return ENDLESS if most == math.inf else max(0, math.floor(most) - tried - len(self._owed))
+        left = min(self._own, self._affordable - len(self._owed), ENDLESS)
+        return max(math.floor(left), 2 - len(self.explored.configs), 0)
 
     @property
-    def _reserve(self) -> int:
-        """Trials kept back for confirming."""
-        return self.options.reserve(self.problem)
+    def _own(self) -> float:
+        """The same by the trials that were asked for."""
+        if self.options.trials is None:
+            return math.inf
+        tried = len(self.explored.trials) + len(self._owed)
+        return self.options.trials - self.options.reserve(self.problem) - tried
 
     @cached_property
     def _affordable(self) -> float:
-        """Trials that the study's budget pays for beside those that confirm."""
+        """Trials that the study's budget pays for beside those that confirm; none amid these."""
         total = self.problem.total
         if total == UNLIMITED:
             return math.inf
-        return Ledger.of(self.history).affordable(total) - self._reserve
+        if self._confirming:
+            return 0.0
+        return affordable(self.history, total, self.options.reserve(self.problem))
+
+    @property
+    def _confirming(self) -> bool:
+        """Whether trials confirm the best of what has been explored, and no verdict was reached."""
+        decisions, latest = self.history.decisions, self._latest
+        setting = self.problem.budget, self.problem.clock
+        begun = any(
+            trial.number > latest
+            and (trial.request.purpose.phase, trial.request.purpose.round) == (CONFIRM, self._round)
+            and (trial.request.budget, trial.request.clock) == setting
+            for trial in self.history
+        )
+        return begun and not (decisions and decisions[-1].detail.get("latest") == latest)
 
     def _ahead(self, left: int) -> int:
         """Trials to come, as far as they are known; only to be told."""
@@ -237,27 +254,32 @@ class _Course:
     @cached_property
     def _owed(self) -> list[Request]:
         """Seeds still to come of configs that were begun: trials to run again first."""
-        owed = [t.request for t in self.explored.lost if self._fits(t.request.description)]
+        owed = [trial.request for trial in self.explored.lost]
         for config_id, begun in self.explored.begun.items():
-            description = self.explored.configs[config_id]
-            for seed in self._seeds(self._count(config_id)):
-                if seed not in begun:
-                    purpose = Purpose(self._round, "explore", self.explored.edits[config_id])
-                    owed.append(self.problem.request(description, seed, purpose))
+            description, edit = self.explored.configs[config_id], self.explored.edits[config_id]
+            purpose = Purpose(self._round, "explore", edit)
+            if config_id == self.problem.baseline.config_id:
+                seeds = [seed for seed in self._seeds(self._repeats) if seed not in begun]
+            elif over_limit(self.problem, description):
+                continue
+            else:  # what was begun is done in full
+                seeds = self._free(begun, -len(begun) % self._each)
+            owed += [self.problem.request(description, seed, purpose) for seed in seeds]
         return owed
 
-    def _count(self, config_id: str) -> int:
-        """How many seeds a config gets: what was begun is done in full."""
-        begun = len(self.explored.begun[config_id])
-        if config_id != self.problem.baseline.config_id:
-            return math.ceil(begun / self._each) * self._each
-        missed = config_id in self.explored.rows and not self.explored.hit(config_id)
+    @property
+    def _repeats(self) -> int:
+        """Seeds of the baseline: more than others have, unless it is known to miss the target."""
+        baseline = self.problem.baseline.config_id
+        missed = baseline in self.explored.rows and not self.explored.hit(baseline)
         return max(self._each, 0 if missed else min(self.options.repeats, self.problem.seeds.max))
 
     def _due(self, request: Request) -> bool:
         """Whether a seed need not wait: the baseline's first ones tell whether more are of use."""
-        first = self._seeds(self._each)
-        return request.seed in first or request.description.config_id in self.explored.rows
+        baseline = self.problem.baseline.config_id
+        more = request.seed not in self._seeds(self._each)
+        waits = request.description.config_id == baseline and more
+        return not waits or baseline in self.explored.rows
 
     def _draw(self, offset: int, begun: Begun) -> Draw | None:
         """The draw that comes so many after the first of this proposal."""
@@ -271,6 +293,11 @@ class _Course:
 
     def _seeds(self, count: int) -> range:
         return range(self.problem.seeds.first, self.problem.seeds.first + count)
+
+    def _free(self, begun: Set[int], number: int) -> list[int]:
+        """The first seeds on which a config was not launched yet."""
+        free = (seed for seed in count(self.problem.seeds.first) if seed not in begun)
+        return list(islice(free, number))
 
     # -- ending ------------------------------------------------------------------------------------
 
@@ -307,7 +334,7 @@ class _Course:
     @property
     def _latest(self) -> int:
         """Number of the last trial that an end rests on."""
-        return self.explored.trials[-1].number
+        return self.explored.trials[-1].number if self.explored.trials else -1
 
     def _finalists(self) -> list[Draw]:
         """The best configs that keep the limits, the measured ones too, and are not in place."""
@@ -324,13 +351,11 @@ class _Course:
 
     def keeps_limits(self, config_id: str) -> bool:
         """Whether no cost is over its limit, known before training or measured."""
+        config = self.explored.configs[config_id]
         trials = self.explored.rows.get(config_id, {}).values()
-        fits = self._fits(self.explored.configs[config_id])
-        return fits and not over_measured_limit(self.problem, trials)
-
-    def _fits(self, description: Description) -> bool:
-        """Whether no cost that is known before training is over its limit."""
-        return not over_limit(self.problem, description)
+        return not over_limit(self.problem, config) and not over_measured_limit(
+            self.problem, trials
+        )
 
     def _fresh(self) -> range:
         first = self.problem.seeds.first + 1000 * self._round + 500

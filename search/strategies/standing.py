@@ -189,14 +189,15 @@ class Bench:
             self._bounds.get(config_id, {}) if timed else self._qualities(config_id)
             for config_id in (candidate.description.config_id, self.incumbent.config_id)
         )
-        gain = compare(_only(ours, wanted), _only(theirs, wanted), noise)
+        if timed:
+            gain = compare(_only(ours, wanted), _only(theirs, wanted), noise)
+            repeated = pooled_noise(self._bounds) is not None
+            standing = replace(standing, gain=gain, repeated=repeated)
         apart: dict[str, dict[int, float]] = {"these": {}, "others": {}}
         for seed in ours.keys() & theirs.keys():
             apart["these" if seed in wanted else "others"][seed] = ours[seed] - theirs[seed]
-        gain = gain and gain.with_own(noise, pooled_noise(apart))
-        return replace(
-            standing, gain=gain, repeated=timed and pooled_noise(self._bounds) is not None
-        )
+        own = standing.gain and standing.gain.with_own(noise, pooled_noise(apart))
+        return replace(standing, gain=own)
 
     def _on(self, config_id: str, seeds: frozenset[int]) -> dict[int, Trial]:
         row = self.measured.get(config_id, {})

@@ -55,9 +55,11 @@ def test_trials_that_end_together_are_all_recorded_before_the_search_fails(loop)
 
 
 def test_a_seed_that_does_not_reach_the_model_ends_the_search(loop):  # behaviours 6
+    running = loop(baseline={"mode": "seedless"})
     with pytest.raises(SearchFailed, match="seed does not reach the model") as failed:
-        loop(baseline={"mode": "seedless"}).run()
+        running.run()
     assert "seeds: {screen: 1, max: 1, confirm: 0}" in str(failed.value)
+    assert len(running.study.history) <= 4
 
 
 def test_a_cap_in_seconds_compares_only_trials_that_ran_as_many_at_a_time(loop):  # behaviours 12
