@@ -97,6 +97,7 @@ class Loop:
     _launched: int = 0
     _quick_deaths: list[Trial] = field(default_factory=list)
     _signals: int = 0
+    _seed_tells: bool = False
 
     def run(self) -> str:
         """Search until the strategy stops.
@@ -333,7 +334,8 @@ class Loop:
 
     def _check_seed(self, trial: Trial) -> None:
         """Refuse to go on when trials come out alike on all seeds: noise would seem to be zero."""
-        if self.problem.objective.gain == "time_to_target":  # the clock varies all the same
+        timed = self.problem.objective.gain == "time_to_target"  # the clock varies all the same
+        if timed or self._seed_tells:
             return
         rows: dict[str, dict[int, tuple[float, ...]]] = {}
         for other in self.study.history.finished(trial.request):
@@ -342,7 +344,8 @@ class Loop:
                 rows.setdefault(other.config_id, {})[other.seed] = losses
         repeated = [row for row in rows.values() if len(row) > 1]
         again = sum(len(row) - 1 for row in repeated)
-        if again < 2 or any(len(set(row.values())) > 1 for row in repeated):
+        self._seed_tells = any(len(set(row.values())) > 1 for row in repeated)
+        if again < 2 or self._seed_tells:
             return
         raise SearchFailed(
             f"{again + len(repeated)} trials of {len(repeated)} configs have the same losses at "

@@ -53,6 +53,8 @@ class Explored:
     @cached_property
     def _asked(self) -> Sequence[Trial]:
         """All that was drawn, by number."""
+        if not self.lost:
+            return self.trials
         return sorted([*self.trials, *self.lost], key=lambda trial: trial.number)
 
     @cached_property

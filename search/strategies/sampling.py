@@ -179,15 +179,9 @@ class _Course:
         if requests or self.explored.running:
             ahead = max(self._ahead(left), len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
-        return self._end(
-            "the space is used up, no new config within the limits was found"
-            if used_up
-            else "the time is over, as asked"
-            if self._late
-            else "all trials are spent, as asked"
-            if self._own < 1
-            else "the budget is spent but for the trials that confirm"
-        )
+        if used_up:
+            return self._end("the space is used up, no new config within the limits was found")
+        return self._end(self._spent)
 
     # -- exploring ---------------------------------------------------------------------------------
 
@@ -214,8 +208,17 @@ class _Course:
         return max(math.floor(left), 2 - len(self.explored.configs), 0)
 
     @property
+    def _spent(self) -> str:
+        """Why no more is left to explore with."""
+        if self._late:
+            return "the time is over, as asked"
+        if self._own < 1:
+            return "all trials are spent, as asked"
+        return "the budget is spent but for the trials that confirm"
+
+    @property
     def _own(self) -> float:
-        """The same by the trials that were asked for."""
+        """Trials that are left of those that were asked for."""
         if self.options.trials is None:
             return math.inf
         tried = len(self.explored.trials) + len(self._owed)
@@ -255,24 +258,29 @@ class _Course:
     def _owed(self) -> list[Request]:
         """Seeds still to come of configs that were begun: trials to run again first."""
         owed = [trial.request for trial in self.explored.lost]
+        baseline = self.problem.baseline.config_id
         for config_id, begun in self.explored.begun.items():
-            description, edit = self.explored.configs[config_id], self.explored.edits[config_id]
-            purpose = Purpose(self._round, "explore", edit)
-            if config_id == self.problem.baseline.config_id:
+            if config_id == baseline:
                 seeds = [seed for seed in self._seeds(self._repeats) if seed not in begun]
-            elif over_limit(self.problem, description):
+            elif missing := -len(begun) % self._each:  # what was begun is done in full
+                seeds = self._free(begun, missing)
+            else:
                 continue
-            else:  # what was begun is done in full
-                seeds = self._free(begun, -len(begun) % self._each)
-            owed += [self.problem.request(description, seed, purpose) for seed in seeds]
+            description = self.explored.configs[config_id]
+            if config_id == baseline or not over_limit(self.problem, description):
+                purpose = Purpose(self._round, "explore", self.explored.edits[config_id])
+                owed += [self.problem.request(description, seed, purpose) for seed in seeds]
         return owed
 
     @property
     def _repeats(self) -> int:
         """Seeds of the baseline: more than others have, unless it is known to miss the target."""
+        more = min(self.options.repeats, self.problem.seeds.max)
+        if more <= self._each:
+            return self._each
         baseline = self.problem.baseline.config_id
         missed = baseline in self.explored.rows and not self.explored.hit(baseline)
-        return max(self._each, 0 if missed else min(self.options.repeats, self.problem.seeds.max))
+        return self._each if missed else more
 
     def _due(self, request: Request) -> bool:
         """Whether a seed need not wait: the baseline's first ones tell whether more are of use."""
