@@ -16,7 +16,7 @@ from search.history import Description, History
 from search.moves import Edit
 from search.strategies.base import Problem, Proposal, strategies
 from search.strategies.explored import Explored
-from search.strategies.lessons import Lessons, informative, lessons, residues
+from search.strategies.lessons import Lessons, informative, lessons
 from search.strategies.model.ascent import LEAST, Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Form
@@ -157,15 +157,12 @@ def belief_of(explored: Explored) -> Belief | None:
     names = informative(taught.values)
     points = np.array([guide.lattice.encode(explored.configs[name]) for name in names])
     values = np.array([taught.values[name] for name in names])
-    model = Surrogate(guide.features, points, values)
+    counts = np.array([taught.counts[name] for name in names], dtype=float)
+    model = Surrogate(guide.features, points, values, counts, taught.seeds)
     means = model.mean()(guide.lattice.marks(points))
-    left = dict(zip(names, (values - means).tolist(), strict=True))
-    found = residues(explored, taught.seeds, left)
-    expected = {
-        name: float(mean) + found[name].share * left[name]
-        for name, mean in zip(names, means, strict=True)
-    }
-    return Belief(taught, model, expected, {name: found[name].doubt for name in names})
+    expected = means + model.own.shares * (values - means)
+    doubts = dict(zip(names, model.own.doubts.tolist(), strict=True))
+    return Belief(taught, model, dict(zip(names, expected.tolist(), strict=True)), doubts)
 
 
 @dataclass(frozen=True)

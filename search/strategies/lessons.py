@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 import numpy as np
-from scipy.special import chdtri
 
 from search.gains import best
 from search.history import Trial
@@ -32,10 +31,12 @@ class Lessons:
 
     Attributes:
         values: Config id -> what the model is to explain.
+        counts: Config id -> of how many measurements that is the mean; 1 where there are none.
         seeds: What seeds do to all configs alike, which the values are without; and the noise.
     """
 
     values: Mapping[str, float]
+    counts: Mapping[str, int]
     seeds: SeedEffects
 
 
@@ -52,11 +53,12 @@ def lessons(explored: Explored) -> Lessons:
     if not any(map(math.isfinite, found.values())):
         found = _losses(explored)  # nothing reached the target yet: the loss leads the way
     if not found:
-        return Lessons({}, seeds)
+        return Lessons({}, {}, seeds)
     found |= _imputed(explored, [name for name, value in found.items() if value == -math.inf])
     worst = min(found.values())
     found |= {name: worst for name in explored.rows if name not in found}
-    return Lessons(_tempered(dict(sorted(found.items()))), seeds)
+    counts = {name: len(table.get(name, (0,))) for name in found}
+    return Lessons(_tempered(dict(sorted(found.items()))), counts, seeds)
 
 
 def _imputed(explored: Explored, missed: Sequence[str]) -> dict[str, float]:
@@ -116,46 +118,6 @@ def _worth(explored: Explored, value: float) -> float:
     """A quality as the model sees it."""
     timed = explored.problem.objective.gain == "time_to_target"
     return value if timed else -math.log(max(-math.log(value), 1e-12))
-
-
-@dataclass(frozen=True)
-class Residue:
-    """What a model leaves of a config's value: how much of it is real.
-
-    Attributes:
-        share: The share that would show again if the config were trained again, from 0 to 1.
-        doubt: Standard deviation of that real part, given what was measured.
-    """
-
-    share: float
-    doubt: float
-
-
-def residues(
-    explored: Explored, seeds: SeedEffects, left: Mapping[str, float]
-) -> dict[str, Residue]:
-    """What is real of what a model leaves, by config; averaged over what the noise may be.
-
-    The noise of one measurement is known from configs with several seeds, up to a chi-squared
-    factor; without any, all that is left is taken for noise. What is left beyond the noise is a
-    random effect of the config, of which more seeds tell more.
-
-    Args:
-        explored: Where they were measured.
-        seeds: Whose noise.
-        left: Config id -> its value less the model's.
-    """
-    if seeds.variance is None or not left:
-        return {name: Residue(0.0, 0.0) for name in left}
-    noise = seeds.variance * seeds.freedom / chdtri(seeds.freedom, np.linspace(0.025, 0.975, 39))
-    counts = {name: max(len(explored.rows.get(name, ())), 1) for name in left}
-    spread = fmean(value**2 for value in left.values())
-    real = np.maximum(0.0, spread - noise * fmean(1.0 / count for count in counts.values()))
-    found = {}
-    for name, count in counts.items():
-        share = real / np.maximum(real + noise / count, 1e-300)
-        found[name] = Residue(float(share.mean()), math.sqrt(float((share * noise).mean() / count)))
-    return found
 
 
 def _values(explored: Explored) -> dict[str, dict[int, float]]:

@@ -21,7 +21,8 @@ from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Array, squared
 from search.strategies.model.lattice import Lattice, Points
-from search.strategies.model.seeds import seed_effects
+from search.strategies.model.own import Own
+from search.strategies.model.seeds import SeedEffects, seed_effects
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.random import Random
@@ -135,6 +136,59 @@ def test_draws_agree_where_much_was_measured_and_differ_elsewhere(lattice: Latti
     draws = [model.sample(np.random.default_rng(seed)) for seed in range(40)]
     spread = [np.std([draw(lattice.marks(p)) for draw in draws], axis=0) for p in (narrow, points)]
     assert spread[0].mean() < spread[1].mean() / 3
+
+
+def _own(lattice: Lattice, own: float, noise: float, seed: int) -> tuple[Own, float, float]:
+    """Sixty configs, every third measured four times; and how far off the better guesses are.
+
+    Returns:
+        The effects told; the error of values with the told share of what the model leaves, and of
+        the measured values themselves, over the standard deviation of what is to be guessed.
+    """
+    rng = np.random.default_rng(seed)
+    features, points = Features(lattice), lattice.scattered(rng, 60)
+    common = _effects(features, points, rng)
+    worth = common / common.std() + own * rng.standard_normal(60)
+    counts = np.where(np.arange(60) % 3 == 0, 4.0, 1.0)
+    values = worth + noise * rng.standard_normal(60) / np.sqrt(counts)
+    inside = noise**2 * rng.chisquare(60) / 60
+    model = Surrogate(features, points, values, counts, SeedEffects({}, inside, 60))
+    means = model.mean()(lattice.marks(points))
+    guessed = means + model.own.shares * (values - means)
+    return model.own, float(np.std(guessed - worth)), float(np.std(values - worth))
+
+
+@pytest.mark.parametrize(("own", "noise"), [(0.0, 0.3), (0.3, 0.1), (0.3, 0.3), (0.3, 0.0)])
+def test_what_configs_are_worth_of_their_own_is_told_from_noise(
+    lattice: Lattice, own: float, noise: float
+):
+    found = [_own(lattice, own, noise, seed) for seed in range(8)]
+    shares = np.mean([told.shares for told, _, _ in found], axis=0)
+    once, often = shares[1], shares[0]
+    true = own**2 / (own**2 + noise**2)
+    assert abs(once - true) < 0.3
+    assert often > once or noise == 0.0
+    doubts = np.mean([told.doubts[1] for told, _, _ in found])
+    assert doubts == pytest.approx(math.sqrt(true) * noise, abs=0.08)
+    guessed, measured = (np.mean([row[part] for row in found]) for part in (1, 2))
+    assert guessed <= (0.9 if noise >= own else 1.05) * measured + 1e-9
+
+
+def test_a_config_measured_more_often_tells_the_model_more(lattice: Lattice):
+    rng = np.random.default_rng(8)
+    features, points = Features(lattice), lattice.scattered(rng, 60)
+    values = _effects(features, points, rng)
+    counts = np.where(np.arange(60) < 15, 16.0, 1.0)
+    errors = np.zeros(2)
+    for _ in range(10):
+        noise = values.std() * rng.standard_normal(60) / np.sqrt(counts)
+        known = SeedEffects({}, values.var(), 100)
+        for place, told in enumerate((counts, None)):
+            model = Surrogate(
+                features, points, values + noise, told, None if told is None else known
+            )
+            errors[place] += np.var(model.mean()(lattice.marks(points)) - values)
+    assert errors[0] < 0.8 * errors[1]
 
 
 @pytest.mark.slow

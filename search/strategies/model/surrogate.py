@@ -12,12 +12,16 @@ import numpy as np
 from search.strategies.model.features import WAVES, Features, Group
 from search.strategies.model.forms import Array, Form, squared
 from search.strategies.model.lattice import Points
+from search.strategies.model.own import BELIEFS, NO_NOISE, RATIOS, Own, spreads
+from search.strategies.model.seeds import SeedEffects
 
 PRIORS: tuple[Mapping[Group, float], ...] = tuple(
     {"main": 1.0, "bend": 0.5, "level": 0.08, "layer": layer, "cross": cross, "wave": wave}
     for layer, cross, wave in product((0.2, 0.7), (0.1, 0.4, 1.0), (0.0, 0.2))
 )
 """Standard deviations of effects beside that of a common one; the data weigh these priors."""
+TYPICAL: Mapping[Group, float] = {**PRIORS[0], "cross": 0.4, "wave": 0.2}
+"""The one under which effects of single configs are told from noise."""
 GAINS = np.geomspace(1.0, 1e6, 13)
 """Variance of a common effect in units of the noise variance; likewise."""
 SHAPE = 1.0
@@ -25,6 +29,8 @@ SHAPE = 1.0
 SCALE = 1e-4
 """Its scale, as a share of the observed variance of quality."""
 
+NEVER = 1e-4
+"""Odds below this are taken for none."""
 TINY = 1e-13
 """Squared singular values below this share of the largest are rounding."""
 
@@ -48,21 +54,37 @@ class Surrogate:
     ``y ~ N(intercept + features w, noise)`` with ``w ~ N(0, noise x gain x widths^2)`` and an
     inverse-gamma noise variance (Bishop, Pattern Recognition and Machine Learning, 2006, sec.
     3.3 to 3.5). The intercept is flat. The gain and the widths of the effect groups are averaged
-    over a grid by their evidence, so the scale of effects comes from the data.
+    over a grid by their evidence, so the scale of effects comes from the data. What repeated
+    configs tell of the noise decides how much of what is left are effects of single configs, and
+    with that how much more a config tells that was measured more often.
 
     Args:
         features: Maps points to features.
         points: (n, C), n at least 1.
         values: (n,), higher is better.
+        counts: (n,), of how many measurements each is the mean; one by default.
+        seeds: What is known of a measurement's noise; nothing by default.
+
+    Attributes:
+        own: Effects of single configs.
     """
 
-    def __init__(self, features: Features, points: Points, values: Array) -> None:
+    def __init__(
+        self,
+        features: Features,
+        points: Points,
+        values: Array,
+        counts: Array | None = None,
+        seeds: SeedEffects | None = None,
+    ) -> None:
         self._features, self.points, self.values = features, points, values
+        counts = np.ones(len(values)) if counts is None else counts
         design = features(points)
-        self._centre = design.mean(axis=0)
-        self._level = float(values.mean())
-        self._count = len(values)
-        self._fits = _fits(features, design - self._centre, values - self._level)
+        self.own = _own(features, design, values, counts, seeds or SeedEffects())
+        share = self.own.precision / self.own.precision.sum()
+        self._centre = share @ design
+        self._level = float(share @ values)
+        self._fits = _fits(features, *_weighed(design, values, self.own.precision))
         odds = np.array([fit.evidence for fit in self._fits])
         odds = np.exp(odds - odds.max())
         self._odds = odds / odds.sum()
@@ -81,7 +103,7 @@ class Surrogate:
             boldness: Factor on the deviation from the posterior mean.
         """
         fit = self._fits[int(rng.choice(len(self._fits), p=self._odds))]
-        noise = fit.rate / rng.gamma(SHAPE + (self._count - 1) / 2)
+        noise = fit.rate / rng.gamma(_freedom(self.values))
         spread = math.sqrt(noise * fit.gain)
         wild = rng.standard_normal(len(fit.widths)) * spread
         kept = fit.right @ wild
@@ -97,6 +119,47 @@ class Surrogate:
         constant = self._level - float(self._centre @ weights)
         square = squared(on_pairs, features.mains)
         return features.table.form(weights[:size], square, constant, features.waves(weights[last:]))
+
+
+def _own(
+    features: Features, design: Array, values: Array, counts: Array, seeds: SeedEffects
+) -> Own:
+    """Effects of single configs, by the evidence for each of their variances.
+
+    A config measured once varies by noise and its own effect together; repeated ones tell the noise
+    alone.
+    """
+    if seeds.variance is None:
+        certain = np.eye(len(RATIOS))[0]
+        return Own(counts, certain, np.zeros(len(RATIOS)))
+    widths = np.array([TYPICAL[group] for group in features.groups])
+    odds, noise = [], []
+    for ratio, belief, spread in zip(RATIOS, BELIEFS, spreads(counts), strict=True):
+        rows, heights = _weighed(design, values, 1.0 / spread)
+        inside = seeds.freedom * seeds.variance * (1.0 + ratio)
+        rotated = _rotated(rows * widths, heights)
+        fits = _under(widths, *rotated, heights, inside, seeds.freedom)
+        volume = np.log(spread).sum() + math.log((1.0 / spread).sum())
+        volume -= seeds.freedom * math.log(1.0 + ratio)
+        evidence = np.logaddexp.reduce([fit.evidence for fit in fits])
+        odds.append(evidence - volume / 2 + math.log(belief))
+        best = max(fits, key=lambda fit: fit.evidence)
+        both = best.rate / _freedom(values, seeds.freedom)
+        noise.append(both / (1.0 + ratio) if ratio < NO_NOISE else 0.0)
+    chances = np.exp(np.array(odds) - max(odds))
+    chances[chances < NEVER] = 0.0
+    return Own(counts, chances / chances.sum(), np.array(noise))
+
+
+def _weighed(design: Array, values: Array, precision: Array) -> tuple[Array, Array]:
+    """Design and values, centred, so that all rows tell the same."""
+    share, root = precision / precision.sum(), np.sqrt(precision)
+    return root[:, None] * (design - share @ design), root * (values - share @ values)
+
+
+def _freedom(values: Array, further: float = 0.0) -> float:
+    """Shape of the posterior of the noise variance."""
+    return SHAPE + (len(values) - 1 + further) / 2
 
 
 def _fits(features: Features, design: Array, values: Array) -> list[_Fit]:
@@ -123,15 +186,33 @@ def _rotated(design: Array, values: Array) -> tuple[Array, Array, Array]:
     return along, singular, right
 
 
-def _under(widths: Array, along: Array, singular: Array, right: Array, values: Array) -> list[_Fit]:
-    """The posteriors under one prior's widths, for every gain."""
+def _under(
+    widths: Array,
+    along: Array,
+    singular: Array,
+    right: Array,
+    values: Array,
+    inside: float = 0.0,
+    further: float = 0.0,
+) -> list[_Fit]:
+    """The posteriors under one prior's widths, for every gain.
+
+    Args:
+        widths: Of the prior.
+        along: See ``_rotated``.
+        singular: See ``_rotated``.
+        right: See ``_rotated``.
+        values: Centred.
+        inside: Sum of squares that is known to be noise.
+        further: Its degrees of freedom.
+    """
     total = float(values @ values)
-    freedom = SHAPE + (len(values) - 1) / 2
+    freedom = _freedom(values, further)
     fits = []
     for gain in GAINS:
         strength = 1.0 + gain * singular**2
         explained = float(((1.0 - 1.0 / strength) * along**2).sum())
-        rate = SCALE * total / len(values) + max(total - explained, 0.0) / 2 + 1e-300
+        rate = SCALE * total / len(values) + (max(total - explained, 0.0) + inside) / 2 + 1e-300
         evidence = -0.5 * float(np.log(strength).sum()) - freedom * math.log(rate)
         fits.append(_Fit(widths, singular, right, along, float(gain), rate, evidence))
     return fits
