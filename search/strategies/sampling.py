@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import count, islice
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import ThreadpoolController
 
 from search.history import CONFIRM, Decision, Description, History, Purpose, Request, Trial
 from search.ledger import UNLIMITED, affordable
@@ -75,7 +76,8 @@ class Sampling(Strategy):
 
     def propose(self, problem: Problem, history: History) -> Proposal:
         """See ``Strategy.propose``."""
-        return _Course(self, problem, history).propose()
+        with _cores().limit(limits=1):
+            return _Course(self, problem, history).propose()
 
     def expected(self, problem: Problem, candidates: int) -> Expected:
         """See ``Strategy.expected``."""
@@ -147,6 +149,12 @@ def usable(problem: Problem, edit: Edit | None, taken: Container[str]) -> Draw |
     if not isinstance(answer, Description) or answer.config_id in taken:
         return None
     return None if over_limit(problem, answer) else Draw(answer, edit)
+
+
+@cache
+def _cores() -> ThreadpoolController:
+    """Holds linear algebra to one core: trainers are on the others, and matrices are small."""
+    return ThreadpoolController()
 
 
 @dataclass

@@ -6,9 +6,11 @@ import itertools
 import math
 from collections import Counter
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from search.history import Description, Failure, History, Purpose, Request, Trial
 from search.objective import Budget, Objective
@@ -26,7 +28,7 @@ from search.strategies.model.seeds import SeedEffects, seed_effects
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.random import Random
-from search.strategies.sampling import lattice_of
+from search.strategies.sampling import Begun, Draw, lattice_of
 from spec.errors import InputError
 from spec.records import End, Eval
 from tests.search.landscape import SPACE, Hill
@@ -170,7 +172,7 @@ def test_what_configs_are_worth_of_their_own_is_told_from_noise(
     assert often > once or noise == 0.0
     doubts = np.mean([told.doubts[1] for told, _, _ in found])
     assert doubts == pytest.approx(math.sqrt(true) * noise, abs=0.08)
-    guessed, measured = (np.mean([row[part] for row in found]) for part in (1, 2))
+    guessed, measured = fmean(g for _, g, _ in found), fmean(m for _, _, m in found)
     assert guessed <= (0.9 if noise >= own else 1.05) * measured + 1e-9
 
 
@@ -460,3 +462,24 @@ def test_without_repeats_nothing_is_known_of_seeds():
     found = seed_effects({"a": {0: 1.0}, "b": {0: 2.0}})
     assert (found.effects, found.variance, found.freedom) == ({}, None, 0)
     assert found.levelled({0: 1.5}) == 1.5
+
+
+def test_a_proposal_leaves_the_cores_to_the_trainers():
+    seen: list[set[int]] = []
+
+    class Watched(Guided):
+        def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
+            seen.append(_threads())
+            return super().draw(explored, index, begun)
+
+    world = Hill()
+    with threadpool_limits(2):
+        Simulation(Watched(trials=30), world.problem(), world).run(max_trials=20)
+        assert seen
+        assert set.union(*seen) == {1}
+        assert _threads() == {2}
+
+
+def _threads() -> set[int]:
+    """Of the libraries that numpy and scipy calculate with."""
+    return {int(library["num_threads"]) for library in threadpool_info()}
