@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import count, islice
+from statistics import fmean
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -203,10 +204,15 @@ class _Course:
         return self.problem.seeds.screen
 
     @cached_property
+    def _held(self) -> Sequence[float]:
+        """Seconds for which each trial that has ended held its worker."""
+        return [t.ended - t.started for t in self.explored.trials if t.ended is not None]
+
+    @property
     def _late(self) -> bool:
         """Whether the time for exploring is over."""
-        held = sum(t.ended - t.started for t in self.explored.trials if t.ended is not None)
-        return self.options.worker_seconds is not None and held >= self.options.worker_seconds
+        time = self.options.worker_seconds
+        return time is not None and sum(self._held) >= time
 
     def _left(self) -> int:
         """Trials that exploration may still ask for: one beside the baseline at the least."""
@@ -257,6 +263,9 @@ class _Course:
 
     def _ahead(self, left: int) -> int:
         """Trials to come, as far as they are known; only to be told."""
+        time = self.options.worker_seconds
+        if time is not None and self._held:
+            left = min(left, math.ceil((time - sum(self._held)) / max(fmean(self._held), 1e-9)))
         size = self.options.size(self.problem)
         if size is None:
             return 0 if left == ENDLESS else left

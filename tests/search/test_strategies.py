@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from search.history import INTERRUPTED, Failure, History, Purpose, Request, Trial
+from search.history import CONFIRM, INTERRUPTED, Failure, History, Purpose, Request, Trial
 from search.ledger import Total, affordable
 from search.objective import Budget
 from search.simulation import Outcome, Simulation, single
@@ -295,6 +295,45 @@ def test_every_config_gets_its_seeds(kind: str):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(strategies[kind], Sampling)])
 def test_the_trials_asked_for_are_not_exceeded(kind: str, workers: int):
     assert len(searched(kind, Hill(noise=0.002), workers).history) <= TRIALS
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("kind", ["guided", "optuna", "random"])
+def test_time_ends_exploring_and_tells_how_many_trials_are_left(kind: str, workers: int):
+    world = Hill(noise=0.002)
+    problem = world.problem(workers)
+
+    def timed(seconds: float, history: History | None = None, most: int | None = None):
+        options: dict[str, Any] = {"trials": None, "worker_seconds": seconds}
+        strategy = strategies[kind](**options)
+        search = Simulation(strategy, problem, world, workers, history=history or History())
+        return search, search.run(max_trials=most)
+
+    search, end = timed(60.0)
+    assert end is not None
+    assert "the time is over, as asked" in end.words
+    drawn = [t for t in search.history if t.request.purpose.phase != CONFIRM]
+    for trial in drawn:
+        before = [t.ended - t.started for t in drawn if t.ended < trial.started]
+        assert sum(before) < 60.0
+    assert sum(t.ended - t.started for t in drawn) >= 60.0
+
+    half, _ = timed(60.0, most=len(drawn) // 2)
+    proposal = half.strategy.propose(problem, half.history)
+    assert isinstance(proposal, Run)
+    running = sum(trial.state == "running" for trial in half.history)
+    left = len(drawn) - len(half.history) + running
+    assert abs(proposal.expected - left) <= left / 2 + workers
+
+    longer, _ = timed(90.0, History(search.history))
+    assert len([t for t in longer.history if t.request.purpose.phase != CONFIRM]) > len(drawn)
+    assert asked_for(longer.history)[: len(drawn)] == asked_for(History(drawn))
+
+
+def asked_for(history: History) -> list[tuple[str, int]]:
+    """What was drawn, in order."""
+    drawn = [t for t in history if t.request.purpose.phase != CONFIRM]
+    return [(t.config_id, t.seed) for t in sorted(drawn, key=lambda trial: trial.number)]
 
 
 def test_without_confirming_the_best_is_taken_unconfirmed():
