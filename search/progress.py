@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from search.costs import size
-from search.gains import best
+from search.gains import best, quality, shown_value
 from search.history import Decision, Description, History, Trial
 from search.objective import Objective
 from search.results import counts, finished_incumbents, incumbent_of
 from search.target_words import times, times_words
+from search.to_target import three_digits
 
 PLAIN_EVERY = 15.0
 """Seconds between two lines about the same round when the output is no terminal."""
@@ -36,6 +38,9 @@ class Progress:
         self._live: Live | None = None
         self._said = 0.0
         self._expected = 0
+        self._scored: set[int] = set()
+        self._best = math.inf
+        self._winner = 0
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -73,7 +78,25 @@ class Progress:
             f"{tally['failed']} failed, {tally['stopped']} stopped early, "
             f"{tally['running']} running, about {self._expected} to the next decision"
             + (f" ({_duration(left)})" if left is not None else "")
+            + self._best_words()
         )
+
+    def _best_words(self) -> str:
+        """The best single trial so far, whatever noise has done for it."""
+        for trial in self._history:
+            if trial.number in self._scored or quality(trial, self._objective) is None:
+                continue
+            self._scored.add(trial.number)
+            value = shown_value(trial, self._objective)
+            if value < self._best:
+                self._best, self._winner = value, trial.number
+        if math.isinf(self._best):
+            return ""
+        gain, target = self._objective.gain, self._objective.target
+        told = f"{gain} {self._best:.4f}"
+        if gain == "time_to_target":
+            told = f"{three_digits(self._best)} s to {target:g}"
+        return f"; best trial so far: {told} (trial {self._winner})"
 
     def _seconds_left(self) -> float | None:
         """Until the next decision, from the trials of this run."""
