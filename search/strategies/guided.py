@@ -139,7 +139,7 @@ class Belief:
         model: Of quality, fitted to the informative configs.
         expected: Id of each of these -> what it would come to if trained again: its effects under
             the posterior mean, and what is real of what these leave over.
-        doubts: Standard deviation of that.
+        doubts: Standard deviation of what is real of that.
     """
 
     lessons: Lessons
@@ -160,8 +160,9 @@ def belief_of(explored: Explored) -> Belief | None:
     counts = np.array([taught.counts[name] for name in names], dtype=float)
     model = Surrogate(guide.features, points, values, counts, taught.seeds)
     means = model.mean()(guide.lattice.marks(points))
-    expected = means + model.own.shares * (values - means)
-    doubts = dict(zip(names, model.own.doubts.tolist(), strict=True))
+    left = values - means
+    expected = means + model.own.shares * left
+    doubts = dict(zip(names, model.own.doubts(left).tolist(), strict=True))
     return Belief(taught, model, dict(zip(names, expected.tolist(), strict=True)), doubts)
 
 

@@ -31,7 +31,7 @@ class Lessons:
 
     Attributes:
         values: Config id -> what the model is to explain.
-        counts: Config id -> of how many measurements that is the mean; 1 where there are none.
+        counts: Config id -> of how many measurements that is the mean; 0 where it is made up.
         seeds: What seeds do to all configs alike, which the values are without; and the noise.
     """
 
@@ -57,7 +57,7 @@ def lessons(explored: Explored) -> Lessons:
     found |= _imputed(explored, [name for name, value in found.items() if value == -math.inf])
     worst = min(found.values())
     found |= {name: worst for name in explored.rows if name not in found}
-    counts = {name: len(table.get(name, (0,))) for name in found}
+    counts = {name: len(table.get(name, ())) for name in found}
     return Lessons(_tempered(dict(sorted(found.items()))), counts, seeds)
 
 

@@ -23,9 +23,9 @@ from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Array, squared
 from search.strategies.model.lattice import Lattice, Points
-from search.strategies.model.own import Own
+from search.strategies.model.own import BELIEFS, RATIOS, Own, spreads
 from search.strategies.model.seeds import SeedEffects, seed_effects
-from search.strategies.model.surrogate import Surrogate
+from search.strategies.model.surrogate import GAINS, SHAPE, TYPICAL, Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.random import Random
 from search.strategies.sampling import Begun, Draw, lattice_of
@@ -140,40 +140,120 @@ def test_draws_agree_where_much_was_measured_and_differ_elsewhere(lattice: Latti
     assert spread[0].mean() < spread[1].mean() / 3
 
 
-def _own(lattice: Lattice, own: float, noise: float, seed: int) -> tuple[Own, float, float]:
-    """Sixty configs, every third measured four times; and how far off the better guesses are.
-
-    Returns:
-        The effects told; the error of values with the told share of what the model leaves, and of
-        the measured values themselves, over the standard deviation of what is to be guessed.
-    """
-    rng = np.random.default_rng(seed)
-    features, points = Features(lattice), lattice.scattered(rng, 60)
-    common = _effects(features, points, rng)
-    worth = common / common.std() + own * rng.standard_normal(60)
-    counts = np.where(np.arange(60) % 3 == 0, 4.0, 1.0)
-    values = worth + noise * rng.standard_normal(60) / np.sqrt(counts)
-    inside = noise**2 * rng.chisquare(60) / 60
-    model = Surrogate(features, points, values, counts, SeedEffects({}, inside, 60))
-    means = model.mean()(lattice.marks(points))
-    guessed = means + model.own.shares * (values - means)
-    return model.own, float(np.std(guessed - worth)), float(np.std(values - worth))
-
-
-@pytest.mark.parametrize(("own", "noise"), [(0.0, 0.3), (0.3, 0.1), (0.3, 0.3), (0.3, 0.0)])
+@pytest.mark.parametrize(("own", "noise"), [(0.0, 0.3), (0.3, 0.1), (0.3, 0.3), (0.3, 1e-4)])
 def test_what_configs_are_worth_of_their_own_is_told_from_noise(
     lattice: Lattice, own: float, noise: float
 ):
-    found = [_own(lattice, own, noise, seed) for seed in range(8)]
-    shares = np.mean([told.shares for told, _, _ in found], axis=0)
-    once, often = shares[1], shares[0]
-    true = own**2 / (own**2 + noise**2)
-    assert abs(once - true) < 0.3
-    assert often > once or noise == 0.0
-    doubts = np.mean([told.doubts[1] for told, _, _ in found])
-    assert doubts == pytest.approx(math.sqrt(true) * noise, abs=0.08)
-    guessed, measured = fmean(g for _, g, _ in found), fmean(m for _, _, m in found)
-    assert guessed <= (0.9 if noise >= own else 1.05) * measured + 1e-9
+    """Sixty configs, every third measured four times."""
+    features, counts = Features(lattice), np.where(np.arange(60) % 3 == 0, 4.0, 1.0)
+    often = counts > 1.0
+    shares, doubts, errors, plain = [], [], [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        points = lattice.scattered(rng, 60)
+        common = _effects(features, points, rng)
+        worth = common / common.std() + own * rng.standard_normal(60)
+        values = worth + noise * rng.standard_normal(60) / np.sqrt(counts)
+        known = SeedEffects({}, noise**2 * rng.chisquare(60) / 60, 60)
+        model = Surrogate(features, points, values, counts, known)
+        left = values - model.mean()(lattice.marks(points))
+        shares.append([model.own.shares[~often][0], model.own.shares[often][0]])
+        doubts.append([model.own.doubts(left)[part].mean() for part in (~often, often)])
+        errors.append(np.std(values - left + model.own.shares * left - worth))
+        plain.append(np.std(values - worth))
+    for place, count in enumerate((1, 4)):
+        true = own**2 / (own**2 + noise**2 / count)
+        assert fmean(row[place] for row in shares) == pytest.approx(true, abs=0.3)
+        doubt = math.sqrt(true / count) * noise
+        assert fmean(row[place] for row in doubts) == pytest.approx(
+            doubt, rel=0.6, abs=0.15 * noise
+        )
+    assert fmean(errors) <= (0.9 if noise >= own else 1.1) * fmean(plain)
+
+
+def test_doubt_is_the_deviation_over_all_that_the_ratio_may_be():
+    rng = np.random.default_rng(1)
+    odds = np.where(np.arange(len(RATIOS)) < 4, 0.25, 0.0)
+    noise, left, counts = 0.04 / (1.0 + RATIOS), np.array([0.5, -0.1]), np.array([1.0, 3.0])
+    own = Own(counts, odds, noise)
+    which = rng.choice(len(RATIOS), p=odds, size=200_000)
+    for config in range(2):
+        share = RATIOS[which] / (RATIOS[which] + 1.0 / counts[config])
+        deviation = np.sqrt(noise[which] * share / counts[config])
+        drawn = share * left[config] + deviation * rng.standard_normal(len(which))
+        assert own.shares[config] * left[config] == pytest.approx(drawn.mean(), abs=0.003)
+        assert own.doubts(left)[config] == pytest.approx(drawn.std(), rel=0.02)
+
+
+def test_the_evidence_for_own_effects_is_that_of_the_whole_covariance(lattice: Lattice):
+    """By an orthonormal basis of all that the intercept leaves, and nothing decomposed."""
+    rng = np.random.default_rng(2)
+    features, points = Features(lattice), lattice.scattered(rng, 9)
+    counts, freedom, variance = np.array([3.0, 1, 1, 2, 1, 4, 1, 1, 1]), 6, 0.05
+    values = rng.standard_normal(9)
+    told = Surrogate(features, points, values, counts, SeedEffects({}, variance, freedom)).own
+    widths = np.array([TYPICAL[group] for group in features.groups])
+    design = features(points) * widths
+    basis = np.linalg.svd(np.eye(9) - 1 / 9)[0][:, :8]
+    evidence = []
+    for ratio, belief, spread in zip(RATIOS, BELIEFS, spreads(counts), strict=True):
+        likely = []
+        for gain in GAINS:
+            whole = basis.T @ (np.diag(spread) + gain * design @ design.T) @ basis
+            heights = basis.T @ values
+            inside = freedom * variance * (1 + ratio)
+            rate = (heights @ np.linalg.solve(whole, heights) + inside) / 2
+            shape = SHAPE + (8 + freedom) / 2
+            volume = np.linalg.slogdet(whole)[1] - freedom * math.log(1 + ratio)
+            likely.append(-volume / 2 - shape * math.log(rate))
+        evidence.append(np.logaddexp.reduce(likely) + math.log(belief))
+    odds = np.exp(np.array(evidence) - max(evidence))
+    assert told.odds == pytest.approx(odds / odds.sum(), abs=2e-3)
+
+
+def test_weights_and_intercept_are_those_of_generalised_least_squares(lattice: Lattice):
+    rng = np.random.default_rng(3)
+    features, points = Features(lattice), lattice.scattered(rng, 30)
+    counts = np.where(np.arange(30) < 10, 9.0, 1.0)
+    values = _effects(features, points, rng) + rng.standard_normal(30) / np.sqrt(counts)
+    model = Surrogate(features, points, values, counts, SeedEffects({}, 1.0, 500))
+    precision, design = model.own.precision, np.hstack([np.ones((30, 1)), features(points)])
+    assert precision[0] > 3.0 * precision[-1]
+    fits = []
+    for fit in model._fits:
+        wide = fit.widths > 0.0  # what is left out has no finite prior
+        kept = np.append(True, wide)
+        prior = np.append(0.0, 1.0 / (fit.gain * fit.widths[wide] ** 2))
+        rows = design[:, kept]
+        weights = np.linalg.solve(
+            (rows.T * precision) @ rows + np.diag(prior), (rows.T * precision) @ values
+        )
+        fits.append(rows @ weights)
+    best = np.argsort(model._odds)[-8:]
+    mixed = sum(model._odds[k] * fits[k] for k in best) / model._odds[best].sum()
+    assert model.mean()(lattice.marks(points)) == pytest.approx(mixed, abs=1e-6)
+
+
+def test_values_that_were_made_up_tell_nothing_of_noise():
+    world = Hill(noise=0.01, broken="gated")
+    problem = world.problem()
+    search = Simulation(Guided(trials=40), problem, world)
+    search.run(max_trials=30)
+    explored = Explored.of(problem, search.history)
+    taught, belief = lessons(explored), belief_of(explored)
+    failed = {t.config_id for t in search.history if t.state == "failed"}
+    assert failed
+    for name, count in taught.counts.items():
+        measured = [t for t in explored.rows[name].values() if t.state == "finished"]
+        assert count == len(measured)
+    assert all(taught.counts[name] == 0 for name in failed)
+    own = belief.model.own
+    points, values = belief.model.points, belief.model.values
+    counts = np.array([taught.counts[name] for name in belief.expected], dtype=float)
+    real = counts > 0
+    alone = Surrogate(Features(lattice_of(problem)), points[real], values[real], counts[real],
+                      taught.seeds).own  # fmt: skip
+    assert own.odds == pytest.approx(alone.odds)
 
 
 def test_a_config_measured_more_often_tells_the_model_more(lattice: Lattice):

@@ -8,12 +8,16 @@ import numpy as np
 
 from search.strategies.model.forms import Array
 
-NO_NOISE = 1e12
-RATIOS = np.array([0.0, 0.3, 3.0, 50.0, 1e3, NO_NOISE])
+NO_NOISE = 1e18
+"""A ratio so large stands for measurements without noise. The step to it is wide, so that the one
+before it is out of the question (see ``NEVER``) once two measurements are the same."""
+RATIOS = np.array([0.0, 0.3, 3.0, 50.0, 1e3, 1e5, 1e7, 1e9, NO_NOISE])
 """Variance of what configs are worth beyond the model, in units of that of a measurement's noise;
 the data weigh these."""
-BELIEFS = np.array([0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+BELIEFS = np.array([0.5, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03])
 """How likely each is before any data."""
+NEVER = 1e-4
+"""Beside the likeliest ratio one that is so unlikely is none: without noise no doubt is left."""
 
 
 def spreads(counts: Array) -> Array:
@@ -34,9 +38,10 @@ class Own:
     """Effects of single configs: independent and normal, their variance known in part.
 
     Attributes:
-        counts: (n,), how often each config was measured.
+        counts: (n,), how often each config was measured; 1 where its value was made up.
         odds: (ratios,), how likely each of ``RATIOS`` is.
-        noise: (ratios,), variance of one measurement's noise under each; 0 under the last.
+        noise: (ratios,), variance of one measurement's noise under each; 0 under the last, and
+            under all as long as nothing was repeated.
     """
 
     counts: Array
@@ -53,11 +58,13 @@ class Own:
         """(n,): The part of what the model leaves of a value that would show again."""
         return np.asarray(self.odds @ self._shares)
 
-    @property
-    def doubts(self) -> Array:
-        """(n,): Standard deviation of a config's own effect, given its measurements."""
-        return np.sqrt((self.odds * self.noise) @ self._shares / self.counts)
+    def doubts(self, left: Array) -> Array:
+        """(n,): Standard deviation of every config's own effect, given what the model leaves."""
+        inside = (self.odds * self.noise) @ self._shares / self.counts
+        between = self.odds @ (self._shares - self.shares) ** 2 * left**2
+        return np.sqrt(inside + between)
 
     @property
     def _shares(self) -> Array:
+        """(ratios, n): Under each ratio."""
         return np.asarray(RATIOS[:, None] / (RATIOS[:, None] + 1.0 / self.counts))

@@ -12,7 +12,7 @@ import numpy as np
 from search.strategies.model.features import WAVES, Features, Group
 from search.strategies.model.forms import Array, Form, squared
 from search.strategies.model.lattice import Points
-from search.strategies.model.own import BELIEFS, NO_NOISE, RATIOS, Own, spreads
+from search.strategies.model.own import BELIEFS, NEVER, NO_NOISE, RATIOS, Own, spreads
 from search.strategies.model.seeds import SeedEffects
 
 PRIORS: tuple[Mapping[Group, float], ...] = tuple(
@@ -23,14 +23,14 @@ PRIORS: tuple[Mapping[Group, float], ...] = tuple(
 TYPICAL: Mapping[Group, float] = {**PRIORS[0], "cross": 0.4, "wave": 0.2}
 """The one under which effects of single configs are told from noise."""
 GAINS = np.geomspace(1.0, 1e6, 13)
-"""Variance of a common effect in units of the noise variance; likewise."""
+"""Variance of a common effect in units of the spread; likewise."""
 SHAPE = 1.0
-"""Shape of the inverse-gamma prior of the noise variance: a single observation's worth."""
+"""Shape of the inverse-gamma prior of the spread: a single observation's worth."""
 SCALE = 1e-4
 """Its scale, as a share of the observed variance of quality."""
 
-NEVER = 1e-4
-"""Odds below this are taken for none."""
+ALIKE = 0.02
+"""Weights that differ by less share one decomposition."""
 TINY = 1e-13
 """Squared singular values below this share of the largest are rounding."""
 
@@ -51,18 +51,20 @@ class _Fit:
 class Surrogate:
     """Quality of a config as a linear function of its features, with everything it is unsure of.
 
-    ``y ~ N(intercept + features w, noise)`` with ``w ~ N(0, noise x gain x widths^2)`` and an
-    inverse-gamma noise variance (Bishop, Pattern Recognition and Machine Learning, 2006, sec.
-    3.3 to 3.5). The intercept is flat. The gain and the widths of the effect groups are averaged
-    over a grid by their evidence, so the scale of effects comes from the data. What repeated
-    configs tell of the noise decides how much of what is left are effects of single configs, and
-    with that how much more a config tells that was measured more often.
+    ``y ~ N(intercept + features w, spread / precision)``, ``w ~ N(0, spread x gain x widths^2)``
+    and an inverse-gamma ``spread``, the variance of a config measured once (Bishop, Pattern
+    Recognition and Machine Learning, 2006, sec. 3.3 to 3.5). The intercept is flat. The gain and
+    the widths of the effect groups are averaged over a grid by their evidence, so the scale of
+    effects comes from the data. What repeated configs tell of the noise decides how much of the
+    spread are effects of single configs, and with that the precision: how much more a config tells
+    that was measured more often.
 
     Args:
         features: Maps points to features.
         points: (n, C), n at least 1.
         values: (n,), higher is better.
-        counts: (n,), of how many measurements each is the mean; one by default.
+        counts: (n,), of how many measurements each is the mean; one by default; 0 for a value that
+            was made up, which is fitted like one measurement and tells nothing of noise.
         seeds: What is known of a measurement's noise; nothing by default.
 
     Attributes:
@@ -81,10 +83,8 @@ class Surrogate:
         counts = np.ones(len(values)) if counts is None else counts
         design = features(points)
         self.own = _own(features, design, values, counts, seeds or SeedEffects())
-        share = self.own.precision / self.own.precision.sum()
-        self._centre = share @ design
-        self._level = float(share @ values)
-        self._fits = _fits(features, *_weighed(design, values, self.own.precision))
+        rows, heights, self._centre, self._level = _weighed(design, values, self.own.precision)
+        self._fits = _fits(features, rows, heights)
         odds = np.array([fit.evidence for fit in self._fits])
         odds = np.exp(odds - odds.max())
         self._odds = odds / odds.sum()
@@ -96,16 +96,15 @@ class Surrogate:
         return self._form(np.asarray(weights / self._odds[kept].sum()))
 
     def sample(self, rng: np.random.Generator, boldness: float = 1.0) -> Form:
-        """One draw of quality from the posterior: which prior, the noise, and every effect.
+        """One draw of quality from the posterior: which prior, the spread, and every effect.
 
         Args:
             rng: Where chance comes from.
             boldness: Factor on the deviation from the posterior mean.
         """
         fit = self._fits[int(rng.choice(len(self._fits), p=self._odds))]
-        noise = fit.rate / rng.gamma(_freedom(self.values))
-        spread = math.sqrt(noise * fit.gain)
-        wild = rng.standard_normal(len(fit.widths)) * spread
+        spread = fit.rate / rng.gamma(_shape(self.values))
+        wild = rng.standard_normal(len(fit.widths)) * math.sqrt(spread * fit.gain)
         kept = fit.right @ wild
         shrunk = kept / np.sqrt(1.0 + fit.gain * fit.singular**2)
         draw = wild + (shrunk - kept) @ fit.right
@@ -126,40 +125,44 @@ def _own(
 ) -> Own:
     """Effects of single configs, by the evidence for each of their variances.
 
-    A config measured once varies by noise and its own effect together; repeated ones tell the noise
-    alone.
+    ``y = intercept + features w + own + noise / sqrt(count)``: a config measured once varies by
+    its own effect and noise together, measurements of one config by the noise alone.
     """
-    if seeds.variance is None:
-        certain = np.eye(len(RATIOS))[0]
-        return Own(counts, certain, np.zeros(len(RATIOS)))
+    each = np.maximum(counts, 1.0)
+    if seeds.variance is None or not counts.any():
+        return Own(each, np.eye(len(RATIOS))[0], np.zeros(len(RATIOS)))
+    design, values, counts = (part[counts > 0] for part in (design, values, counts))
     widths = np.array([TYPICAL[group] for group in features.groups])
+    weighed_by = np.full(len(values), np.inf)
     odds, noise = [], []
     for ratio, belief, spread in zip(RATIOS, BELIEFS, spreads(counts), strict=True):
-        rows, heights = _weighed(design, values, 1.0 / spread)
+        if np.abs(spread / weighed_by - 1.0).max() > ALIKE:
+            weighed_by = spread
+            rows, heights, _, _ = _weighed(design, values, 1.0 / spread)
+            rotated = _rotated(rows * widths, heights)
+            volume = np.log(spread).sum() + math.log((1.0 / spread).sum())
         inside = seeds.freedom * seeds.variance * (1.0 + ratio)
-        rotated = _rotated(rows * widths, heights)
         fits = _under(widths, *rotated, heights, inside, seeds.freedom)
-        volume = np.log(spread).sum() + math.log((1.0 / spread).sum())
-        volume -= seeds.freedom * math.log(1.0 + ratio)
         evidence = np.logaddexp.reduce([fit.evidence for fit in fits])
-        odds.append(evidence - volume / 2 + math.log(belief))
-        best = max(fits, key=lambda fit: fit.evidence)
-        both = best.rate / _freedom(values, seeds.freedom)
-        noise.append(both / (1.0 + ratio) if ratio < NO_NOISE else 0.0)
+        evidence += (seeds.freedom * math.log(1.0 + ratio) - volume) / 2
+        odds.append(evidence + math.log(belief))
+        once = max(fits, key=lambda fit: fit.evidence).rate / _shape(values, seeds.freedom)
+        noise.append(once / (1.0 + ratio) if ratio < NO_NOISE else 0.0)
     chances = np.exp(np.array(odds) - max(odds))
     chances[chances < NEVER] = 0.0
-    return Own(counts, chances / chances.sum(), np.array(noise))
+    return Own(each, chances / chances.sum(), np.array(noise))
 
 
-def _weighed(design: Array, values: Array, precision: Array) -> tuple[Array, Array]:
-    """Design and values, centred, so that all rows tell the same."""
+def _weighed(design: Array, values: Array, precision: Array) -> tuple[Array, Array, Array, float]:
+    """Design and values as if all rows told the same, without their means; and these means."""
     share, root = precision / precision.sum(), np.sqrt(precision)
-    return root[:, None] * (design - share @ design), root * (values - share @ values)
+    centre, level = share @ design, float(share @ values)
+    return root[:, None] * (design - centre), root * (values - level), centre, level
 
 
-def _freedom(values: Array, further: float = 0.0) -> float:
-    """Shape of the posterior of the noise variance."""
-    return SHAPE + (len(values) - 1 + further) / 2
+def _shape(values: Array, inside_freedom: float = 0.0) -> float:
+    """Of the inverse-gamma posterior of the spread."""
+    return SHAPE + (len(values) - 1 + inside_freedom) / 2
 
 
 def _fits(features: Features, design: Array, values: Array) -> list[_Fit]:
@@ -193,7 +196,7 @@ def _under(
     right: Array,
     values: Array,
     inside: float = 0.0,
-    further: float = 0.0,
+    inside_freedom: float = 0.0,
 ) -> list[_Fit]:
     """The posteriors under one prior's widths, for every gain.
 
@@ -204,16 +207,16 @@ def _under(
         right: See ``_rotated``.
         values: Centred.
         inside: Sum of squares that is known to be noise.
-        further: Its degrees of freedom.
+        inside_freedom: Its degrees of freedom.
     """
     total = float(values @ values)
-    freedom = _freedom(values, further)
+    shape = _shape(values, inside_freedom)
     fits = []
     for gain in GAINS:
         strength = 1.0 + gain * singular**2
         explained = float(((1.0 - 1.0 / strength) * along**2).sum())
         rate = SCALE * total / len(values) + (max(total - explained, 0.0) + inside) / 2 + 1e-300
-        evidence = -0.5 * float(np.log(strength).sum()) - freedom * math.log(rate)
+        evidence = -0.5 * float(np.log(strength).sum()) - shape * math.log(rate)
         fits.append(_Fit(widths, singular, right, along, float(gain), rate, evidence))
     return fits
 
