@@ -60,6 +60,8 @@ SEARCHES: Mapping[str, Callable[[], Sampling]] = {
 }
 STEPWISE = ("greedy", "loop")
 """Searches with a way of accepted steps: how many trainings it took counts."""
+TIMED = ("race",)
+"""Landscapes without stepwise searches: the ancestor's loop knows no time to a target."""
 TOLD = (10, 20, 40)
 """How many of the best configs are told to one who only has to tell them apart."""
 PICKS = 2000
@@ -185,7 +187,7 @@ def planned(quick: bool, seeds: int, names: list[str]) -> list[Case]:
                     trials = LOOP_TRIALS
                 if quick and name not in STEPWISE:
                     trials = min(trials, 50)
-                if noise in noises:
+                if noise in noises and not (name in STEPWISE and landscape in TIMED):
                     cases += [
                         Case(landscape, noise, name, k, _depth(name, k, trials))
                         for k in range(count)
@@ -251,7 +253,8 @@ def report(done: Done, bar: int, command: str) -> tuple[str, bool]:
     searches = {case.search for case in done}
     compared = "guided" in searches and searches & set(PEERS)
     guided = [_guided_row(means, place, bar) for place in places if compared]
-    greedy = [_greedy_row(done, place) for place in places if set(STEPWISE) <= searches]
+    looped = [place for place in places if set(STEPWISE) <= searches and place[0] not in TIMED]
+    greedy = [_greedy_row(done, place) for place in looped]
     lines = ["# Search efficiency", "", f"`{command}`", ""]
     lines += [f"Mean regret after so many trainings, in % (0: the optimum). Bar at {bar}.", ""]
     lines += _regret_rows(done, means)
