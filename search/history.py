@@ -198,6 +198,16 @@ class Trial:
         """What describe said of the model, and what only the trial itself could tell."""
         return {**self.facts.get("measured", {}), **self.request.description.inventory}
 
+    @property
+    def planned_steps(self) -> float | None:
+        """Steps it is to take, by its inventory and budget; None where the trainer tells none."""
+        budget, inventory = self.request.budget, self.inventory
+        caps = [inventory.get("planned_steps"), budget.max_steps]
+        if budget.max_tokens is not None and "tokens_per_step" in inventory:
+            caps.append(budget.max_tokens // inventory["tokens_per_step"])
+        known = [float(cap) for cap in caps if cap is not None]
+        return min(known) if known and caps[0] is not None else None
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -147,7 +147,7 @@ def extrapolate(
     """
     if not beaten or trial.curve[-1].step >= (steps := beaten[0].curve[-1].step):
         return None
-    if _planned(trial) is None or _planned(trial) != _planned(beaten[0]):
+    if trial.planned_steps is None or trial.planned_steps != beaten[0].planned_steps:
         return None
     step, seeds = trial.curve[-1].step, {other.seed: other for other in beaten}
     pairs = [
@@ -185,16 +185,6 @@ def _seed_noise(peers: Sequence[Trial], objective: Objective) -> float:
             table.setdefault(peer.config_id, {})[peer.seed] = value
     noise = pooled_noise(table)
     return 0.0 if noise is None else noise.deviation
-
-
-def _planned(trial: Trial) -> float | None:
-    """Steps a trial is to take, by its inventory and budget; None where the trainer tells none."""
-    budget, inventory = trial.request.budget, trial.inventory
-    caps = [inventory.get("planned_steps"), budget.max_steps]
-    if budget.max_tokens is not None and "tokens_per_step" in inventory:
-        caps.append(budget.max_tokens // inventory["tokens_per_step"])
-    known = [float(cap) for cap in caps if cap is not None]
-    return min(known) if known and caps[0] is not None else None
 
 
 def _distances(

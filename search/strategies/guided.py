@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -15,13 +15,11 @@ from search.costs import COSTS
 from search.history import Description, History
 from search.moves import Edit
 from search.strategies.base import Problem, Proposal, strategies
+from search.strategies.belief import Belief, Wish, belief_of
 from search.strategies.explored import Explored
-from search.strategies.lessons import Lessons, informative, lessons
 from search.strategies.model.ascent import LEAST, Climb, Moves
-from search.strategies.model.features import Features
-from search.strategies.model.forms import Form
+from search.strategies.model.forms import Array
 from search.strategies.model.lattice import Lattice, Points
-from search.strategies.model.surrogate import Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.pareto import front
 from search.strategies.sampling import (
@@ -31,6 +29,7 @@ from search.strategies.sampling import (
     anywhere,
     chance,
     lattice_of,
+    usable,
 )
 from spec.config import Data
 from spec.errors import InputError
@@ -49,21 +48,22 @@ AIMS = 3
 class Guided(Sampling):
     """Learn from every trial what changes gain, and try what looks best in one draw of that belief.
 
-    Quality (the logarithm of the loss, or of the time to target) is a Bayesian linear function of
-    the config: see ``Features`` and ``Surrogate``. Each config to try is the best under one
-    Thompson sample of it (Thompson, Biometrika 25, 1933) that keeps the limits, found by a
-    ratio-greedy climb over estimated costs and checked by ``describe``; every ``sober``-th is the
-    best under the posterior mean, or, as long as noise leaves it open which of the best configs
-    tried is the best, one of these on another seed. The noise is known from a few seeds of the
-    baseline; where that misses the target, from the best config that hits it. The finalists are
-    the config expected to be best if trained again, and the best measured one.
+    Quality (minus the logarithm of the loss, or of the seconds of a training) is a Bayesian linear
+    function of the config, and so is the margin by which a training reaches a target: see
+    ``Lessons``, ``Features`` and ``Ensemble``. Each config to try is the best under one Thompson
+    sample of both (Thompson, Biometrika 25, 1933) that keeps the limits and reaches the target,
+    found by a ratio-greedy climb over estimated costs and checked by ``describe``; every
+    ``sober``-th is the best under the posterior mean, or, as long as noise leaves it open which of
+    the best configs tried is the best, one of these on another seed. The noise is known from a few
+    seeds of the baseline; where that misses the target, from the best config that hits it. The
+    finalists are the configs expected to be best if trained again.
     """
 
     repeats: ClassVar[int] = 3
 
     scatter: Annotated[int, Field(ge=0)] = 12
-    """Configs drawn at random before the model leads, their layers alike: pairs of changes that
-    help only together are seen there."""
+    """Configs drawn before the model leads, their layers alike: at random, but so that each choice
+    and each part of a range has its share."""
     boldness: Annotated[float, Field(gt=0)] = 1.0
     """Factor on the deviation of a draw from the mean; 1 is Thompson sampling proper."""
     sober: Annotated[int, Field(ge=2)] = 3
@@ -94,8 +94,10 @@ class Guided(Sampling):
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
         problem, guide = explored.problem, guide_of(explored.problem)
+        if index <= self.scatter:
+            return self._scattered(problem, index, begun)
         belief = belief_of(explored)
-        if belief is None or index <= self.scatter:
+        if belief is None:
             return anywhere(problem, index, begun, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
@@ -103,17 +105,23 @@ class Guided(Sampling):
             edit = explored.edits[again]
             assert edit is not None  # see Guide.doubtful
             return Draw(explored.configs[again], Edit(**edit))
-        wish = belief.model.sample(rng, bold) if bold else belief.model.mean()
-        found = guide.best(wish, self._caps(problem, index), belief.model.points, rng, begun)
+        wish = belief.sample(rng, bold) if bold else belief.mean()
+        found = guide.best(wish, self._caps(problem, index), belief.points, rng, begun)
         return found or anywhere(problem, index, begun)
+
+    def _scattered(self, problem: Problem, index: int, begun: Begun) -> Draw | None:
+        """One of the first configs; where it does not fit, or is no new one, any other."""
+        lattice = lattice_of(problem)
+        points = lattice.balanced(chance(problem, 0), self.scatter)
+        drawn = usable(problem, lattice.edit(points[index - 1]), begun)
+        return drawn or anywhere(problem, index, begun, alike=1.0)
 
     def ranked(self, explored: Explored) -> list[str]:
         """See ``Sampling.ranked``."""
         measured = super().ranked(explored)
         belief = belief_of(explored)
         expected = {} if belief is None else belief.expected
-        ranked = sorted(measured, key=lambda name: (-expected.get(name, -math.inf), name))
-        return list(dict.fromkeys([*ranked[:1], *measured[:1], *ranked]))
+        return sorted(measured, key=lambda name: (-expected.get(name, -math.inf), name))
 
     def ending(self, explored: Explored) -> Data:
         """See ``Sampling.ending``."""
@@ -131,47 +139,10 @@ class Guided(Sampling):
 
 
 @dataclass(frozen=True)
-class Belief:
-    """What guided search believes after some trials.
-
-    Attributes:
-        lessons: What they teach.
-        model: Of quality, fitted to the informative configs.
-        expected: Id of each of these -> what it would come to if trained again: its effects under
-            the posterior mean, and what is real of what these leave over.
-        doubts: Standard deviation of what is real of that.
-    """
-
-    lessons: Lessons
-    model: Surrogate
-    expected: Mapping[str, float]
-    doubts: Mapping[str, float]
-
-
-@lru_cache(maxsize=2)
-def belief_of(explored: Explored) -> Belief | None:
-    """What the trials so far teach; None before the second one."""
-    guide, taught = guide_of(explored.problem), lessons(explored)
-    if len(taught.values) < 2:
-        return None
-    names = informative(taught.values)
-    points = np.array([guide.lattice.encode(explored.configs[name]) for name in names])
-    values = np.array([taught.values[name] for name in names])
-    counts = np.array([taught.counts[name] for name in names], dtype=float)
-    model = Surrogate(guide.features, points, values, counts, taught.seeds)
-    means = model.mean()(guide.lattice.marks(points))
-    left = values - means
-    expected = means + model.own.shares * left
-    doubts = dict(zip(names, model.own.doubts(left).tolist(), strict=True))
-    return Belief(taught, model, dict(zip(names, expected.tolist(), strict=True)), doubts)
-
-
-@dataclass(frozen=True)
 class Guide:
     """What guided search knows of a problem before any trial."""
 
     problem: Problem
-    features: Features
     tariff: Tariff
     moves: Moves
 
@@ -190,7 +161,7 @@ class Guide:
         drawn = (n for n in belief.expected if explored.edits[n] is not None and explored.hit(n))
         ranked = sorted(drawn, key=lambda name: -belief.expected[name])
         able = (name for name in ranked if self._able(explored, name, len(begun[name])))
-        if not ranked or belief.lessons.seeds.variance is None:
+        if not ranked or not belief.noise_known:
             return None if _awaited(explored, begun) else next(able, None)
         best, *others = ranked[:RIVALS]
         rivals = {name for name in others if _open(belief, best, name)}
@@ -205,18 +176,18 @@ class Guide:
 
     def best(
         self,
-        wish: Form,
+        wish: Wish,
         caps: Mapping[str, float],
         tried: Points,
         rng: np.random.Generator,
         taken: Container[str],
     ) -> Draw | None:
-        """The config of highest quality under a form that is new and keeps the caps."""
+        """The config of highest quality under a wish that is new and keeps the caps."""
         aims = dict(caps)
         starts = self._starts(wish, tried, rng)
         for _ in range(AIMS):
             over = 1.0
-            climb = Climb(self.lattice, self.moves, wish, self.tariff.costs, aims)
+            climb = Climb(self.lattice, self.moves, wish.quality, self._loads(wish, aims))
             for point in climb.run(starts)[:LOOKS]:
                 (answer,) = self.lattice.described(point[None])
                 if answer is None or answer.config_id in taken:
@@ -230,13 +201,18 @@ class Guide:
             aims = {name: aim / over for name, aim in aims.items()}
         return None
 
+    def _loads(self, wish: Wish, aims: Mapping[str, float]) -> Sequence[Callable[[Array], Array]]:
+        """What a climb has to keep at 1 or below."""
+        loads = [partial(self.tariff.share, name, aim) for name, aim in aims.items()]
+        return loads if wish.margin is None else [*loads, wish.shortfall]
+
     def _share(self, description: Description, caps: Mapping[str, float]) -> float:
         """The largest part of a cap that a config uses."""
         return max((price(name, description) / cap for name, cap in caps.items()), default=0.0)
 
-    def _starts(self, wish: Form, tried: Points, rng: np.random.Generator) -> list[Points]:
-        """Where climbs begin: the best tried under the form, the smallest, and anywhere alike."""
-        best = tried[np.argsort(-wish(self.lattice.marks(tried)), kind="stable")[:2]]
+    def _starts(self, wish: Wish, tried: Points, rng: np.random.Generator) -> list[Points]:
+        """Where climbs begin: the best tried, the smallest, and anywhere alike."""
+        best = tried[np.argsort(-wish.quality(self.lattice.marks(tried)), kind="stable")[:2]]
         smallest = np.zeros(len(self.lattice), dtype=np.intp)
         return [*best, smallest, *self.lattice.scattered(rng, 2, alike=1.0)]
 
@@ -259,7 +235,7 @@ def guide_of(problem: Problem) -> Guide:
     """The guide of a problem: describes a sample of the space once."""
     lattice = lattice_of(problem)
     tariff = Tariff(lattice, _known(problem), problem.seeds.first)
-    return Guide(problem, Features(lattice), tariff, Moves(lattice))
+    return Guide(problem, tariff, Moves(lattice))
 
 
 def _known(problem: Problem) -> list[str]:

@@ -259,7 +259,7 @@ def test_guided_learns_the_noise_from_what_hits_the_target(misses):
     again = repeated(history)
     assert again.pop((4, 4), 1) == (1 if misses else 3)
     assert all(a == 8 for a, _ in again)
-    assert lessons(Explored.of(asked, history)).seeds.variance is not None
+    assert lessons(Explored.of(asked, history)).quality.seeds.variance is not None
 
 
 def test_while_nothing_hits_the_target_nothing_is_measured_again():

@@ -1,8 +1,8 @@
-"""The best point of a quality form under caps: a ratio-greedy climb that may take many steps."""
+"""The best point of a quality form under limits: a ratio-greedy climb of many steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,7 @@ FEW = 5
 
 @dataclass
 class Climb:
-    """Looks for points of high quality whose costs keep the caps.
+    """Looks for points of high quality whose loads are at most 1.
 
     From a start it takes the move with the best gain per cost, free and better ones first: one
     coordinate to another level, or all items of a list at once. Where nothing fits any more, a
@@ -37,8 +37,7 @@ class Climb:
         lattice: Whose points.
         moves: Its moves.
         quality: What to maximise.
-        costs: Estimates of costs, from marks.
-        caps: Largest cost allowed; an empty mapping for none.
+        loads: What may not exceed 1, from marks: a cost as a share of its cap, say; none is fine.
         seen: Points that fit, with their quality.
         passed: Points that climbs have passed.
     """
@@ -46,8 +45,7 @@ class Climb:
     lattice: Lattice
     moves: Moves
     quality: Form
-    costs: Mapping[str, Callable[[Array], Array]]
-    caps: Mapping[str, float]
+    loads: Sequence[Callable[[Array], Array]]
     seen: dict[bytes, tuple[float, Points]] = field(default_factory=dict, init=False)
     passed: set[bytes] = field(default_factory=set, init=False)
 
@@ -63,9 +61,9 @@ class Climb:
         return [point for _, point in ranked]
 
     def _load(self, marks: Array) -> Array:
-        """The largest share of a cap that points use; at most 1 fits. (B, C) to (B,)."""
-        shares = [self.costs[name](marks) / cap for name, cap in self.caps.items()]
-        return np.max(shares, axis=0) if shares else np.zeros(len(marks))
+        """The largest load of points; at most 1 fits. (B, C) to (B,)."""
+        loads = [load(marks) for load in self.loads]
+        return np.max(loads, axis=0) if loads else np.zeros(len(marks))
 
     def _climb(self, start: Points) -> None:
         here = self._made_to_fit(start)
@@ -96,15 +94,15 @@ class Climb:
         return None
 
     def _made_to_fit(self, point: Points) -> Points | None:
-        """Give up what is worth least for its cost until the caps are kept."""
-        for _ in range(SHED * max(1, len(self.caps))):
+        """Give up what is worth least for its cost until all loads are."""
+        for _ in range(SHED * max(1, len(self.loads))):
             _, load, moves, gains, loads = self._outlook(point)
             if load <= 1.0:
                 return point
             lighter = loads < load - 1e-9
             if not lighter.any():
                 return None
-            saved = np.minimum(load - loads, load - 1.0)  # room beyond the cap is worth nothing
+            saved = np.minimum(load - loads, load - 1.0)  # room beyond that is worth nothing
             price = np.where(lighter, gains / np.maximum(saved, 1e-12), -np.inf)
             point = moves[int(price.argmax())]
         return None

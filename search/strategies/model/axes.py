@@ -126,8 +126,13 @@ def _axis(path: Path, rule: Rule, baseline: Data) -> Axis:
     if isinstance(rule, ChoicesRule):
         return _choice(path, rule, values)
     assert isinstance(rule, StepRule | ScaleRule)
-    levels = tuple(sorted({level for value in values for level in _reached(path, rule, value)}))
-    return Axis(path, "number", levels, levels, tuple(levels.index(value) for value in values))
+    return _numbers(path, (n for value in values for n in _reached(path, rule, value)), values)
+
+
+def _numbers(path: Path, levels: Iterable[Number], values: Sequence[Number]) -> Axis:
+    """Numbers have an order and distances, whether a rule reaches them or they are listed."""
+    rising = tuple(sorted(set(levels)))
+    return Axis(path, "number", rising, rising, tuple(rising.index(value) for value in values))
 
 
 def _choice(path: Path, rule: ChoicesRule, values: Sequence[Any]) -> Axis:
@@ -135,6 +140,8 @@ def _choice(path: Path, rule: ChoicesRule, values: Sequence[Any]) -> Axis:
     for value in values:
         if not any(chosen(value, choice) for choice in levels):
             levels.append(value)
+    if all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels):
+        return _numbers(path, levels, values)
     start = tuple(_chosen(levels, value, 0) for value in values)
     forms = tuple(_form(choice, values) for choice in levels)
     return Axis(path, "choice", tuple(levels), forms, start)

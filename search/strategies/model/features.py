@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +12,7 @@ import numpy as np
 from search.strategies.model.axes import Axis
 from search.strategies.model.forms import Array, Table, Waves, pairs
 from search.strategies.model.lattice import Lattice, Points
+from search.strategies.model.relevance import relevances
 
 Group = Literal["main", "bend", "level", "layer", "cross", "wave"]
 FEW_LEVELS = 12
@@ -56,14 +59,35 @@ class Features:
         blocks = [(column.axis, column.values) for column in columns]
         self.table = Table(lattice, lattice.stacked(blocks))
         left, right = np.triu_indices(self.mains)
-        owners = np.array([lattice.axes.index(column.axis) for column in mains])
-        self.crossed = owners[left] != owners[right]
+        index = {axis.name: number for number, axis in enumerate(lattice.axes)}
+        self._owners = np.array([index[column.axis.name] for column in columns])
+        self.crossed = self._owners[left] != self._owners[right]
         rng = np.random.default_rng(0)
         self.along = rng.standard_normal((self.mains, WAVES)) / WIDE
         self.phases = rng.uniform(0.0, 2.0 * np.pi, WAVES)
         self.groups: list[Group] = [column.group for column in columns]
         self.groups += ["cross"] * int(self.crossed.sum())
         self.groups += ["wave"] * WAVES
+        self._scales = np.ones(len(self.groups))
+
+    def weighed(self, points: Points, values: Array) -> Features:
+        """The same features, with the strength of each axis as some values suggest it.
+
+        Args:
+            points: (n, C), where the values are from.
+            values: (n,).
+        """
+        owners = self._owners[: self.mains]
+        strength = relevances(self.table(points)[:, : self.mains], owners, values)[self._owners]
+        left, right = (side[self.crossed] for side in np.triu_indices(self.mains))
+        found = copy.copy(self)
+        found._scales = np.concatenate([strength, strength[left] * strength[right], np.ones(WAVES)])
+        found.along = self.along * strength[: self.mains, None]
+        return found
+
+    def widths(self, prior: Mapping[Group, float]) -> Array:
+        """(features,): Deviations of all effects under a prior of their groups."""
+        return np.array([prior[group] for group in self.groups]) * self._scales
 
     def __call__(self, points: Points) -> Array:
         """(B, C) to (B, features): those of single axes, then pairs, then waves."""

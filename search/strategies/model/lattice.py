@@ -145,6 +145,18 @@ class Lattice:
             points[same, span] = points[same, span][:, :1]
         return points
 
+    def balanced(self, rng: np.random.Generator, number: int) -> Points:
+        """Random points that share out the levels of every axis evenly, all items of a list alike.
+
+        A Latin hypercube (McKay, Beckman and Conover, Technometrics 21, 1979). (number, C).
+        """
+        points = np.empty((number, len(self)), dtype=np.intp)
+        for axis in self.axes:
+            shares = (rng.permutation(number) + rng.random()) / number
+            levels = (shares * len(axis.levels)).astype(np.intp)
+            points[:, self.coordinates(axis)] = levels[:, None]
+        return points
+
     def edit(self, point: Points) -> Edit | None:
         """The change that makes a point of the baseline; None for the baseline itself."""
         changes: Data = {}

@@ -49,6 +49,11 @@ class Own:
     noise: Array
 
     @property
+    def variance(self) -> float:
+        """Of one measurement's noise; 0 as long as nothing was repeated."""
+        return float(self.odds @ self.noise)
+
+    @property
     def precision(self) -> Array:
         """(n,): What a config's mean tells of the model, in units of one measured once."""
         return 1.0 / np.asarray(self.odds @ spreads(self.counts))

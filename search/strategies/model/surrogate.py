@@ -19,7 +19,8 @@ PRIORS: tuple[Mapping[Group, float], ...] = tuple(
     {"main": 1.0, "bend": 0.5, "level": 0.08, "layer": layer, "cross": cross, "wave": wave}
     for layer, cross, wave in product((0.2, 0.7), (0.1, 0.4, 1.0), (0.0, 0.2))
 )
-"""Standard deviations of effects beside that of a common one; the data weigh these priors."""
+"""Standard deviations of effects beside that of a common one; the data weigh these priors. Those
+that differ only in groups a space does not have are one."""
 TYPICAL: Mapping[Group, float] = {**PRIORS[0], "cross": 0.4, "wave": 0.2}
 """The one under which effects of single configs are told from noise."""
 GAINS = np.geomspace(1.0, 1e6, 13)
@@ -69,6 +70,8 @@ class Surrogate:
 
     Attributes:
         own: Effects of single configs.
+        evidence: Logarithm of how likely the values are, up to what surrogates of the same values
+            and counts have in common.
     """
 
     def __init__(
@@ -79,13 +82,15 @@ class Surrogate:
         counts: Array | None = None,
         seeds: SeedEffects | None = None,
     ) -> None:
-        self._features, self.points, self.values = features, points, values
+        self._features, self._values = features, values
         counts = np.ones(len(values)) if counts is None else counts
         design = features(points)
         self.own = _own(features, design, values, counts, seeds or SeedEffects())
         rows, heights, self._centre, self._level = _weighed(design, values, self.own.precision)
         self._fits = _fits(features, rows, heights)
         odds = np.array([fit.evidence for fit in self._fits])
+        volume = math.log(self.own.precision.sum()) - np.log(self.own.precision).sum()
+        self.evidence = float(np.logaddexp.reduce(odds) - volume / 2)
         odds = np.exp(odds - odds.max())
         self._odds = odds / odds.sum()
 
@@ -103,7 +108,7 @@ class Surrogate:
             boldness: Factor on the deviation from the posterior mean.
         """
         fit = self._fits[int(rng.choice(len(self._fits), p=self._odds))]
-        spread = fit.rate / rng.gamma(_shape(self.values))
+        spread = fit.rate / rng.gamma(_shape(self._values))
         wild = rng.standard_normal(len(fit.widths)) * math.sqrt(spread * fit.gain)
         kept = fit.right @ wild
         shrunk = kept / np.sqrt(1.0 + fit.gain * fit.singular**2)
@@ -132,7 +137,7 @@ def _own(
     if seeds.variance is None or not counts.any():
         return Own(each, np.eye(len(RATIOS))[0], np.zeros(len(RATIOS)))
     design, values, counts = (part[counts > 0] for part in (design, values, counts))
-    widths = np.array([TYPICAL[group] for group in features.groups])
+    widths = features.widths(TYPICAL)
     weighed_by = np.full(len(values), np.inf)
     odds, noise = [], []
     for ratio, belief, spread in zip(RATIOS, BELIEFS, spreads(counts), strict=True):
@@ -167,8 +172,7 @@ def _shape(values: Array, inside_freedom: float = 0.0) -> float:
 
 def _fits(features: Features, design: Array, values: Array) -> list[_Fit]:
     fits = []
-    for prior in PRIORS:
-        widths = np.array([prior[group] for group in features.groups])
+    for widths in {w.tobytes(): w for w in map(features.widths, PRIORS)}.values():
         along, singular, right = _rotated(design * widths, values)
         fits += _under(widths, along, singular, right, values)
     return fits

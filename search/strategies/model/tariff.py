@@ -67,6 +67,10 @@ class Tariff:
             for name in names
         }
 
+    def share(self, name: str, cap: float, marks: Array) -> Array:
+        """The part of a cap that points are estimated to use. (B, levels) to (B,)."""
+        return self.costs[name](marks) / cap
+
 
 class _Basis:
     """The sample's sizes, or their logarithms, ready for a fit."""

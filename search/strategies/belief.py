@@ -1,0 +1,128 @@
+"""What guided search believes of configs after some trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+from scipy.special import ndtr
+
+from search.strategies.base import Problem
+from search.strategies.explored import Explored
+from search.strategies.lessons import Lesson, informative, lessons
+from search.strategies.model.ensemble import Ensemble
+from search.strategies.model.features import Features
+from search.strategies.model.forms import Array, Form
+from search.strategies.model.lattice import Points
+from search.strategies.sampling import lattice_of
+
+HUGE = 100.0
+"""Logarithm of a load that is far out of reach."""
+LEAST = 1e-9
+"""Deviations below this are none."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a draw is to have: high quality, and a margin above a floor where there is a target.
+
+    Attributes:
+        quality: Of points.
+        margin: See ``Lessons.margin``; None without a target that was reached.
+        floor: The least margin that will do.
+    """
+
+    quality: Form
+    margin: Form | None = None
+    floor: float = 0.0
+
+    def shortfall(self, marks: Array) -> Array:
+        """At most 1 where the margin is enough: a load, see ``Climb``. (B, levels) to (B,)."""
+        assert self.margin is not None
+        return np.exp(np.minimum(self.floor - self.margin(marks), HUGE))
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What guided search believes after some trials.
+
+    Attributes:
+        points: (n, C), of the informative configs.
+        quality: Of quality.
+        margin: Of the margin to the target; None without a target that was reached.
+        noise_known: Whether anything was repeated, so that the noise is known.
+        floor: Standard deviation of one margin's noise, as far as it is known.
+        expected: Id of each informative config -> what it would come to if trained again; with a
+            target that includes the chance of missing it, which counts as the longest training.
+        doubts: Standard deviation of what is real of that.
+    """
+
+    points: Points
+    quality: Ensemble
+    margin: Ensemble | None
+    noise_known: bool
+    floor: float
+    expected: Mapping[str, float]
+    doubts: Mapping[str, float]
+
+    def mean(self) -> Wish:
+        """The posterior mean."""
+        margin = None if self.margin is None else self.margin.mean()
+        return Wish(self.quality.mean(), margin, self.floor)
+
+    def sample(self, rng: np.random.Generator, boldness: float) -> Wish:
+        """One draw from the posterior; see ``Surrogate.sample``."""
+        quality = self.quality.sample(rng, boldness)
+        margin = None if self.margin is None else self.margin.sample(rng, boldness)
+        return Wish(quality, margin, self.floor)
+
+
+@lru_cache(maxsize=4)
+def features_of(problem: Problem) -> Features:
+    """What models see of the problem's configs."""
+    return Features(lattice_of(problem))
+
+
+@lru_cache(maxsize=2)
+def belief_of(explored: Explored) -> Belief | None:
+    """What the trials so far teach; None before the second one."""
+    taught, lattice = lessons(explored), lattice_of(explored.problem)
+    if len(taught.quality.values) < 2:
+        return None
+    names = informative(taught)
+    points = np.array([lattice.encode(explored.configs[name]) for name in names])
+    learnt = partial(_learnt, names, features_of(explored.problem), points, lattice.marks(points))
+    quality, expected, doubts = learnt(taught.quality)
+    margin, floor = None, 0.0
+    if taught.margin is not None:
+        margin, hoped, unsure = learnt(taught.margin)
+        floor = math.sqrt(margin.own.variance)
+        worst = min(taught.quality.values.values())
+        chance, swing = _chance(hoped, unsure, floor)
+        doubts = np.hypot(chance * doubts, swing * (expected - worst))
+        expected = chance * expected + (1.0 - chance) * worst
+    known = taught.quality.seeds.variance is not None
+    told = (dict(zip(names, part.tolist(), strict=True)) for part in (expected, doubts))
+    return Belief(points, quality, margin, known, floor, *told)
+
+
+def _learnt(
+    names: Sequence[str], features: Features, points: Points, marks: Array, lesson: Lesson
+) -> tuple[Ensemble, Array, Array]:
+    """A model of one quantity; what each config would come to if measured again, and the doubt."""
+    values = np.array([lesson.values[name] for name in names])
+    counts = np.array([lesson.counts[name] for name in names], dtype=float)
+    model = Ensemble(features, points, values, counts, lesson.seeds)
+    means = model.mean()(marks)
+    left = values - means
+    return model, means + model.own.shares * left, model.own.doubts(left)
+
+
+def _chance(margins: Array, doubts: Array, noise: float) -> tuple[Array, Array]:
+    """Chance that a training reaches the target, and what the doubt makes of it."""
+    spread = np.maximum(np.hypot(doubts, noise), LEAST)
+    steepness = np.exp(-0.5 * (margins / spread) ** 2) / math.sqrt(2.0 * math.pi)
+    return np.asarray(ndtr(margins / spread)), steepness * doubts / spread
