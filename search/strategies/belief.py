@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from search.strategies.base import Problem
 from search.strategies.explored import Explored
-from search.strategies.lessons import Lesson, informative, lessons
+from search.strategies.lessons import Lesson, lessons
 from search.strategies.model.ensemble import Ensemble
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Array, Form
@@ -30,9 +30,9 @@ class Wish:
     """What a draw is to have: high quality, and a margin above a floor where there is a target.
 
     Attributes:
-        quality: Of points.
+        quality: Of points; see ``Lessons.quality``.
         margin: See ``Lessons.margin``; None without a target that was reached.
-        floor: The least margin that will do.
+        floor: The least margin that will do, in its unit.
     """
 
     quality: Form
@@ -41,7 +41,8 @@ class Wish:
 
     def shortfall(self, marks: Array) -> Array:
         """At most 1 where the margin is enough: a load, see ``Climb``. (B, levels) to (B,)."""
-        assert self.margin is not None
+        if self.margin is None:
+            return np.zeros(len(marks))
         return np.exp(np.minimum(self.floor - self.margin(marks), HUGE))
 
 
@@ -54,7 +55,7 @@ class Belief:
         quality: Of quality.
         margin: Of the margin to the target; None without a target that was reached.
         noise_known: Whether anything was repeated, so that the noise is known.
-        floor: Standard deviation of one margin's noise, as far as it is known.
+        floor: Standard deviation of one margin's noise, in its unit; 0 while nothing is known.
         expected: Id of each informative config -> what it would come to if trained again; with a
             target that includes the chance of missing it, which counts as the longest training.
         doubts: Standard deviation of what is real of that.
@@ -90,9 +91,9 @@ def features_of(problem: Problem) -> Features:
 def belief_of(explored: Explored) -> Belief | None:
     """What the trials so far teach; None before the second one."""
     taught, lattice = lessons(explored), lattice_of(explored.problem)
-    if len(taught.quality.values) < 2:
+    names = list(taught.quality.values)
+    if len(names) < 2:
         return None
-    names = informative(taught)
     points = np.array([lattice.encode(explored.configs[name]) for name in names])
     learnt = partial(_learnt, names, features_of(explored.problem), points, lattice.marks(points))
     quality, expected, doubts = learnt(taught.quality)
@@ -100,6 +101,8 @@ def belief_of(explored: Explored) -> Belief | None:
     if taught.margin is not None:
         margin, hoped, unsure = learnt(taught.margin)
         floor = math.sqrt(margin.own.variance)
+        if taught.margin.seeds.variance is None:  # nothing was repeated: what was seen counts
+            hoped, unsure = np.array(list(taught.margin.values.values())), np.zeros(len(names))
         worst = min(taught.quality.values.values())
         chance, swing = _chance(hoped, unsure, floor)
         doubts = np.hypot(chance * doubts, swing * (expected - worst))

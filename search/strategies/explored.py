@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,10 +78,10 @@ class Explored:
     @cached_property
     def begun(self) -> dict[str, set[int]]:
         """Config id -> seeds it was launched on."""
-        found: dict[str, set[int]] = {}
+        found: dict[str, set[int]] = defaultdict(set)
         for trial in self._asked:
-            found.setdefault(trial.config_id, set()).add(trial.seed)
-        return found
+            found[trial.config_id].add(trial.seed)
+        return dict(found)
 
     @cached_property
     def edits(self) -> Mapping[str, Data | None]:
@@ -99,7 +100,7 @@ class Explored:
         for config_id, row in self.rows.items():
             own = [q for t in row.values() if (q := self.quality(t)) is not None]
             if own:
-                found[config_id] = math.fsum(sorted(own)) / len(own)
+                found[config_id] = own[0] if len(own) == 1 else math.fsum(sorted(own)) / len(own)
         return found
 
     def hit(self, config_id: str) -> bool:

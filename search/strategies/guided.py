@@ -121,7 +121,7 @@ class Guided(Sampling):
         measured = super().ranked(explored)
         belief = belief_of(explored)
         expected = {} if belief is None else belief.expected
-        return sorted(measured, key=lambda name: (-expected.get(name, -math.inf), name))
+        return sorted(measured, key=lambda name: -expected.get(name, -math.inf))
 
     def ending(self, explored: Explored) -> Data:
         """See ``Sampling.ending``."""
@@ -182,7 +182,23 @@ class Guide:
         rng: np.random.Generator,
         taken: Container[str],
     ) -> Draw | None:
-        """The config of highest quality under a wish that is new and keeps the caps."""
+        """The config of highest quality under a wish that is new and keeps the caps.
+
+        Where none has the margin that is wished for, the one that comes nearest to it.
+        """
+        found = self._best(wish, caps, tried, rng, taken)
+        if found is None and wish.margin is not None:
+            return self._best(Wish(wish.margin), caps, tried, rng, taken)
+        return found
+
+    def _best(
+        self,
+        wish: Wish,
+        caps: Mapping[str, float],
+        tried: Points,
+        rng: np.random.Generator,
+        taken: Container[str],
+    ) -> Draw | None:
         aims = dict(caps)
         starts = self._starts(wish, tried, rng)
         for _ in range(AIMS):
@@ -212,7 +228,8 @@ class Guide:
 
     def _starts(self, wish: Wish, tried: Points, rng: np.random.Generator) -> list[Points]:
         """Where climbs begin: the best tried, the smallest, and anywhere alike."""
-        best = tried[np.argsort(-wish.quality(self.lattice.marks(tried)), kind="stable")[:2]]
+        marks = self.lattice.marks(tried)
+        best = tried[np.lexsort((-wish.quality(marks), wish.shortfall(marks) > 1.0))[:2]]
         smallest = np.zeros(len(self.lattice), dtype=np.intp)
         return [*best, smallest, *self.lattice.scattered(rng, 2, alike=1.0)]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -21,12 +21,14 @@ LEARNT = 256
 RARE = 3.0
 """Qualities this many times farther below the median than the best is above it count as that far:
 a model of good configs need not tell bad ones apart."""
-PACE = 0.3
-"""Nats per logarithm of time near the target, where no hit tells."""
+PACE, SLOWEST = 0.3, 0.03
+"""Nats per logarithm of time near the target: where no hit tells, and at the least."""
 BEND = 0.3
 """Margins are told apart finely up to so much of a logarithm of time, and coarsely beyond."""
 FARTHEST = 30.0
-"""The least margin, where a loss is no number."""
+"""The largest distance from the target, where a loss is no number, say."""
+TINY = 1e-300
+"""Qualities below this are those of a loss that has lost all meaning."""
 JUST = 0.25
 """Margin of a training that ended at the target and whose planned length nobody knows."""
 
@@ -36,7 +38,7 @@ class Lesson:
     """What a history teaches of one quantity.
 
     Attributes:
-        values: Config id -> what a model is to explain; higher is better.
+        values: Config id -> what a model is to explain, a logarithm; higher is better.
         counts: Config id -> of how many measurements that is the mean; 0 where it is made up.
         seeds: What seeds do to all configs alike, which the values are without; and the noise.
     """
@@ -54,8 +56,9 @@ class Lessons:
         quality: Minus the logarithm of the loss, in which gains of edits nearly add up; with a
             target, once a config has reached it, minus that of the seconds a training took, be it
             to the target or to its own end. Empty before the first measurement.
-        margin: How far past the target trainings end if they go on as planned; None without
-            a target that was reached.
+        margin: How far past the target trainings end if they go on as planned: above 0 they reach
+            it. ``log1p(|x| / BEND)`` of a logarithm of time ``x``; None without a target that was
+            reached.
     """
 
     quality: Lesson
@@ -63,58 +66,82 @@ class Lessons:
 
 
 def lessons(explored: Explored) -> Lessons:
-    """The lessons of all that was explored; failures count as the worst that was measured.
+    """The lessons of what was explored; failures count as the worst that was measured.
 
     How long a training takes is all but known from its config, and how far it gets is another
     matter: small models and few steps serve the one and harm the other. One number for both would
     hide what each of them teaches.
     """
-    if explored.problem.objective.gain != "time_to_target":
-        return Lessons(_lesson(explored, _table(explored, lambda t: _worth(explored.quality(t)))))
-    if not any(map(explored.hit, explored.qualities)):
-        return Lessons(_lesson(explored, _table(explored, _lowest)))  # the loss leads the way
-    times = _table(explored, lambda trial: _quickness(trial, explored))
-    pace = _pace(explored)
-    margins = _table(explored, lambda trial: _margin(trial, explored, pace))
-    sure = frozenset(name for name in times if explored.hit(name))
-    return Lessons(_lesson(explored, times, sure), _lesson(explored, margins))
+    names, objective = _informative(explored), explored.problem.objective
+    if objective.gain != "time_to_target":
+        lesson = _lesson(explored, names, lambda trial: _worth(explored.quality(trial)))
+        return Lessons(replace(lesson, values=_tempered(lesson.values)))
+    if not any(map(explored.hit, names)):
+        lesson = _lesson(explored, names, _lowest)  # the loss leads the way
+        return Lessons(replace(lesson, values=_tempered(lesson.values)))
+    sure = frozenset(filter(explored.hit, names))
+    quality = _lesson(explored, names, lambda trial: _quickness(trial, explored), sure)
+    pace = _pace(explored, names)
+    return Lessons(quality, _lesson(explored, names, lambda t: _margin(t, explored, pace)))
 
 
-_Values = Mapping[str, Mapping[int, float]]
-"""Config id -> seed -> what a model is to explain, where it is known."""
+def _informative(explored: Explored) -> list[str]:
+    """Configs that have ended and are worth fitting a model to, see ``telling``; the baseline too.
+
+    What has reached a target comes first, then what came near it.
+    """
+    names = sorted(explored.rows)
+    if len(names) <= LEARNT:
+        return names
+
+    def rank(name: str) -> tuple[float, float]:
+        quality = explored.qualities.get(name, -math.inf)
+        if quality > -math.inf:
+            return -quality, 0.0
+        losses = (_lowest(trial) for trial in explored.rows[name].values())
+        return math.inf, -max((loss for loss in losses if loss is not None), default=-math.inf)
+
+    chosen = {*telling(sorted(names, key=rank), LEARNT), explored.problem.baseline.config_id}
+    return sorted(chosen & explored.rows.keys())
 
 
-def _table(explored: Explored, worth: Callable[[Trial], float | None]) -> _Values:
+def _lesson(
+    explored: Explored,
+    names: Sequence[str],
+    worth: Callable[[Trial], float | None],
+    sure: Container[str] | None = None,
+) -> Lesson:
+    """What configs teach of one quantity; with ``sure``, only these tell of seeds and of noise."""
     table = {}
-    for name, row in explored.rows.items():
-        known = {seed: value for seed, t in row.items() if (value := worth(t)) is not None}
+    for name in names:
+        row = explored.rows[name].items()
+        known = {seed: value for seed, trial in row if (value := worth(trial)) is not None}
         if known:
             table[name] = known
-    return table
-
-
-def _lesson(explored: Explored, table: _Values, sure: Container[str] | None = None) -> Lesson:
-    """The lesson of a table; with ``sure``, only these configs tell of seeds and of noise."""
     told = {name: row for name, row in table.items() if sure is None or name in sure}
     seeds = seed_effects(told)
     found = {name: seeds.levelled(row) for name, row in table.items()}
     if not found:
         return Lesson({}, {}, seeds)
     worst = min(found.values())
-    found |= {name: worst for name in explored.rows if name not in found}
-    counts = {name: len(told.get(name, ())) for name in found}
-    return Lesson(_tempered(dict(sorted(found.items()))), counts, seeds)
+    values = {name: found.get(name, worst) for name in names}
+    counts = {name: len(told.get(name, ())) for name in names}
+    return Lesson(values, counts, seeds)
 
 
 def _worth(quality: float | None) -> float | None:
     """A quality, ``exp(-loss)``, as a model sees it."""
-    return None if quality is None else -math.log(max(-math.log(quality), 1e-12))
+    return None if quality is None else _flat(-math.log(max(quality, TINY)))
 
 
 def _lowest(trial: Trial) -> float | None:
     """The same of the lowest loss of a trial that was timed."""
     point = best(trial.curve) if trial.state == "finished" else None
-    return None if point is None else -math.log(max(point.val_loss, 1e-12))
+    return None if point is None else _flat(point.val_loss)
+
+
+def _flat(loss: float) -> float:
+    return -math.log(max(loss, 1e-12))
 
 
 def _quickness(trial: Trial, explored: Explored) -> float | None:
@@ -132,45 +159,57 @@ def _margin(trial: Trial, explored: Explored, pace: float) -> float | None:
     the target or was ended early; less what the loss lacks, at the pace. Bent, so that far from the
     target little is told apart.
     """
-    target = explored.problem.objective.target
-    reached = crossing(trial.curve, target or 0.0, explored.problem.objective.crossing)
-    if explored.quality(trial) is None or reached is None:
+    value, target = explored.quality(trial), _target(explored)
+    if value is None or not trial.curve:
         return None
-    lowest = best(trial.curve)
-    lead = -math.inf if lowest is None else ((target or 0.0) - lowest.val_loss) / pace
-    if reached.censored:
-        left = math.log(_whole(trial, trial.curve[-1].step) / trial.curve[-1].step)
-        margin = lead + (left if trial.stopped else 0.0)
+    rule, last = explored.problem.objective.crossing, trial.curve[-1]
+    counted = trial.curve if rule == "first" or value > -math.inf else (last,)
+    lowest = best(counted)
+    lead = -math.inf if lowest is None else (target - lowest.val_loss) / pace
+    reached = crossing(trial.curve, target, rule)
+    assert reached is not None
+    if value > -math.inf:
+        steps = max(reached.steps, 1.0)
+        margin = max(lead, math.log(_whole(trial, math.exp(JUST) * steps) / steps))
     else:
-        whole = _whole(trial, math.exp(JUST) * reached.steps)
-        margin = max(lead, math.log(max(whole / reached.steps, 1.0)))
-    return math.copysign(math.log1p(abs(max(margin, -FARTHEST)) / BEND), margin)
+        left = math.log(_whole(trial, 1.0) / max(last.step, 1)) if trial.stopped else 0.0
+        margin = lead + left
+    margin = min(max(margin, -FARTHEST), FARTHEST)
+    return math.copysign(math.log1p(abs(margin) / BEND), margin)
 
 
 def _whole(trial: Trial, unknown: float) -> float:
-    """Steps of a whole training, by its plan and by the cap on its seconds."""
-    last = trial.curve[-1]
-    cap = trial.request.budget.max_seconds
-    capped = math.inf if cap is None else cap * last.step / max(last.train_seconds, 1e-9)
-    return max(min(trial.planned_steps or unknown, capped), last.step)
+    """Steps of a whole training, by its plan and by the caps of its budget."""
+    last, budget = trial.curve[-1], trial.request.budget
+    planned = trial.planned_steps if trial.planned_steps is not None else budget.max_steps
+    capped = math.inf
+    if budget.max_seconds is not None and last.train_seconds > 0:
+        capped = budget.max_seconds * last.step / last.train_seconds
+    return max(min(unknown if planned is None else planned, capped), last.step, 1.0)
 
 
-def _pace(explored: Explored) -> float:
+def _pace(explored: Explored, names: Iterable[str]) -> float:
     """At which trials come to the target: nats per logarithm of time, from half of their time on.
 
     The median over those that reached it.
     """
-    target, paces = explored.problem.objective.target, []
-    for row in explored.rows.values():
-        for trial in row.values():
+    target, paces = _target(explored), []
+    for name in names:
+        for trial in explored.rows[name].values():
             value = explored.quality(trial)
-            if value is None or value == -math.inf or target is None:
+            if value is None or value == -math.inf:
                 continue
-            half = [p for p in trial.curve if p.train_seconds <= math.exp(-value) / 2.0]
-            if half:
-                taken = -value - math.log(max(half[-1].train_seconds, 1e-9))
+            half = [p for p in trial.curve if 0.0 < p.train_seconds <= math.exp(-value) / 2.0]
+            if half and math.isfinite(half[-1].val_loss):
+                taken = -value - math.log(half[-1].train_seconds)
                 paces.append((half[-1].val_loss - target) / taken)
-    return max(median(paces), 1e-9) if paces else PACE
+    return max(median(paces), SLOWEST) if paces else PACE
+
+
+def _target(explored: Explored) -> float:
+    target = explored.problem.objective.target
+    assert target is not None  # a timed objective has one
+    return target
 
 
 def _tempered(values: Mapping[str, float]) -> dict[str, float]:
@@ -178,16 +217,3 @@ def _tempered(values: Mapping[str, float]) -> dict[str, float]:
     middle, best = float(np.median(ordered)), float(ordered.max())
     floor = middle - RARE * (best - middle) if best > middle else -math.inf
     return {name: max(value, floor) for name, value in values.items()}
-
-
-def informative(taught: Lessons) -> list[str]:
-    """Configs worth fitting a model to, see ``telling``; what reached a target comes first."""
-    quality, margin = taught.quality.values, taught.margin
-    if len(quality) <= LEARNT:
-        return list(quality)
-
-    def rank(name: str) -> tuple[bool, float, str]:
-        missed = margin is not None and margin.values[name] < 0.0
-        return missed, -(margin if missed and margin else taught.quality).values[name], name
-
-    return telling(sorted(quality, key=rank), LEARNT)

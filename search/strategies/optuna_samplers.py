@@ -61,7 +61,7 @@ class _Sampled(Sampling):
     """What both strategies on Optuna's samplers share.
 
     Every coordinate of the lattice is an Optuna dimension: a number by the index of its level
-    (logarithmic where the rule scales), a choice as a category, and each item of the longest list
+    (logarithmic where the rule scales), other choices as categories. Each item of the longest list
     has its own, whether the config has that item or not: most samplers need a fixed space. What a
     config does not have is told as the baseline's value.
     """

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from benchmarks.landscapes.race import race
 from search.history import Failure, History, Request
 from search.simulation import Outcome, Simulation, single
 from search.strategies.base import Run
+from search.strategies.belief import Wish
 from search.strategies.explored import Explored
-from search.strategies.guided import Guided
+from search.strategies.guided import Guided, guide_of
+from search.strategies.model.features import Features
+from search.strategies.model.surrogate import Surrogate
 from search.strategies.random import Random
-from search.strategies.sampling import Begun, Draw
-from tests.search.landscape import Hill
+from search.strategies.sampling import Begun, Draw, lattice_of
+from tests.search.landscape import SPACE, Hill
 
 
 def test_a_proposal_describes_few_configs():
@@ -195,3 +199,35 @@ def test_a_proposal_leaves_the_cores_to_the_trainers():
 def _threads() -> set[int]:
     """Of the libraries that numpy and scipy calculate with."""
     return {int(library["num_threads"]) for library in threadpool_info()}
+
+
+def test_the_first_configs_share_out_every_axis():
+    world = Hill(limit=1e9, space={key: SPACE[key] for key in ("width", "rate", "layers[:].mlp")})
+    problem = world.problem()
+    search = Simulation(Guided(trials=40, scatter=12), problem, world)
+    search.run(max_trials=15)  # three of the baseline
+    lattice, baseline = lattice_of(problem), problem.baseline.config_id
+    found = {t.config_id: t.request.description for t in search.history if t.config_id != baseline}
+    points = np.array([lattice.encode(description) for description in found.values()])
+    for axis in lattice.axes:
+        counts = np.bincount(points[:, lattice.coordinates(axis)][:, 0], minlength=len(axis.levels))
+        assert counts.max() - counts.min() <= 2  # one that was drawn already is replaced
+
+
+def test_where_no_config_has_the_margin_the_nearest_is_tried():
+    world = race()
+    problem = world.problem()
+    guide = guide_of(problem)
+    lattice, rng = lattice_of(problem), np.random.default_rng(1)
+    points = lattice.scattered(rng, 40, alike=1.0)
+    features = Features(lattice)
+    quality, margin = (
+        Surrogate(features, points, sign * points[:, 0].astype(np.float64)).mean()
+        for sign in (-1.0, 1.0)
+    )
+    tall = guide.best(Wish(quality, margin, 1e3), {}, points, rng, ())
+    assert tall is not None
+    assert len(tall.description.config["model"]["layers"]) == 6
+    short = guide.best(Wish(quality, margin, -1e3), {}, points, rng, ())
+    assert short is not None
+    assert len(short.description.config["model"]["layers"]) == 1

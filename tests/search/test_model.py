@@ -22,7 +22,7 @@ from search.strategies.model.lattice import Lattice, Points
 from search.strategies.model.own import BELIEFS, RATIOS, Own, spreads
 from search.strategies.model.relevance import _cost, relevances
 from search.strategies.model.seeds import SeedEffects, seed_effects
-from search.strategies.model.surrogate import GAINS, SHAPE, TYPICAL, Surrogate
+from search.strategies.model.surrogate import GAINS, PRIORS, SCALE, SHAPE, TYPICAL, Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.sampling import lattice_of
 from spec.errors import InputError
@@ -429,3 +429,53 @@ def test_words_and_flags_have_no_order():
     rules = TypeAdapter(Space).validate_python(space)
     found = axes(rules, {"on": False, "size": 8})
     assert [axis.kind for axis in found] == ["choice", "choice"]
+
+
+def test_listed_numbers_from_zero_on_keep_their_distances():
+    def positions(choices: list[float]) -> Array:
+        rules = TypeAdapter(Space).validate_python({"x": {"choices": choices}})
+        return axes(rules, {"x": choices[0]})[0].positions
+
+    assert positions([0.0, 1e-4, 1e-3, 1e-2, 1e-1]) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert positions([0.0, 0.1, 0.2, 0.3]) == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0])
+    assert positions([-1.0, 0.0, 3.0]) == pytest.approx([0.0, 0.25, 1.0])
+
+
+@pytest.mark.parametrize("odd", [math.inf, 10**400])
+def test_numbers_without_a_place_on_a_scale_are_choices(odd: float):
+    space = {**SPACE, "rate": {"choices": [0.01, 0.02, odd]}}
+    (rate,) = (a for a in lattice_of(Hill(space=space).problem()).axes if a.name == "rate")
+    assert rate.kind == "choice"
+
+
+def test_the_evidence_of_a_view_is_that_of_the_whole_covariance(lattice: Lattice):
+    rng = np.random.default_rng(11)
+    features, points = Features(lattice), lattice.scattered(rng, 25)
+    values = _effects(features, points, rng)
+    views = features, features.weighed(points, values)
+    told, direct = [], []
+    for view in views:
+        told.append(Surrogate(view, points, values).evidence)
+        logs = [
+            _evidence(view(points) * view.widths(prior), values, gain)
+            for prior in PRIORS
+            for gain in GAINS
+        ]
+        direct.append(np.logaddexp.reduce(logs) - math.log(len(PRIORS)))
+    kinds = len({features.widths(prior).tobytes() for prior in PRIORS})
+    assert kinds == len(PRIORS)
+    assert told[1] - told[0] == pytest.approx(direct[1] - direct[0], abs=1e-3)
+
+
+def _evidence(design: Array, values: Array, gain: float) -> float:
+    """By the dense covariance, the flat intercept projected out; up to a constant."""
+    count = len(values)
+    basis = np.linalg.qr(np.column_stack([np.ones(count), np.eye(count)[:, 1:]]))[0][:, 1:]
+    spread = basis.T @ (np.eye(count) + gain * design @ design.T) @ basis
+    left = basis.T @ values
+    start = SCALE * float(left @ left) / count
+    rate = start + float(left @ np.linalg.solve(spread, left)) / 2
+    shape = SHAPE + (count - 1) / 2
+    return float(
+        -np.linalg.slogdet(spread)[1] / 2 - shape * math.log(rate) + SHAPE * math.log(start)
+    )

@@ -18,6 +18,8 @@ from spec.path import Path, PathError, Span
 
 MOST_LEVELS = 10_000
 """A rule with more levels than this is taken for a mistake."""
+LARGEST = 1e300
+"""Listed numbers beyond this, infinity say, have no place on a scale: they are mere choices."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,11 @@ class Axis:
     def positions(self) -> NDArray[np.float64]:
         """Levels of a number on a scale with the baseline at 0 and the whole range 1 long.
 
-        Logarithmic when all values are above zero: a doubling then weighs the same everywhere.
+        Logarithmic when all values are above zero: a doubling then weighs the same everywhere. A
+        zero is a step below the smallest, if the others are spaced that way.
         """
         values = np.array(self.levels, dtype=float)
-        scale = np.log(values) if values.min() > 0 else values
+        scale = _scale(values)
         spread = scale.max() - scale.min()
         return np.asarray((scale - scale[self.start[0]]) / (spread or 1.0))
 
@@ -140,7 +143,7 @@ def _choice(path: Path, rule: ChoicesRule, values: Sequence[Any]) -> Axis:
     for value in values:
         if not any(chosen(value, choice) for choice in levels):
             levels.append(value)
-    if all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels):
+    if all(map(_measurable, levels)):
         return _numbers(path, levels, values)
     start = tuple(_chosen(levels, value, 0) for value in values)
     forms = tuple(_form(choice, values) for choice in levels)
@@ -154,6 +157,25 @@ def _form(choice: Any, values: Iterable[Any]) -> Any:
             return value
     is_component = any(isinstance(value, Mapping) and "kind" in value for value in values)
     return {"kind": choice} if is_component and isinstance(choice, str) else choice
+
+
+def _scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rising values on the scale on which they are spaced more evenly."""
+    if values[0] > 0:
+        return np.asarray(np.log(values))
+    if values[0] < 0 or len(values) < 4:
+        return values
+    logs = np.log(values[1:])
+    logs = np.concatenate([[2.0 * logs[0] - logs[1]], logs])
+    steps = np.diff(values), np.diff(logs)
+    uneven = [float(step.max() / step.min()) for step in steps]
+    return logs if uneven[1] < uneven[0] else values
+
+
+def _measurable(level: Any) -> bool:
+    """Whether a choice is a number with a place on a scale."""
+    number = isinstance(level, int | float) and not isinstance(level, bool)
+    return number and abs(level) < LARGEST
 
 
 def _linked(axis: Axis, others: Sequence[Axis]) -> Axis:

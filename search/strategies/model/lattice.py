@@ -25,10 +25,10 @@ Describe = Callable[[Sequence[Data]], list[Description | Rejected]]
 class Lattice:
     """All configs a space leads to from a baseline, and the way from a config to its point.
 
-    The levels of a number are those that repeated moves of its rule reach. A list under
-    ``duplicate`` or ``drop`` is one axis, its length; ``[*]`` gives each item of the longest list
-    a coordinate, of which those past the current length have no effect; ``[:]`` is one coordinate
-    for all items together.
+    The levels of a number are those that repeated moves of its rule reach, or those listed. A list
+    under ``duplicate`` or ``drop`` is one axis, its length; ``[*]`` gives each item of the longest
+    list a coordinate, of which those past the current length have no effect; ``[:]`` is one
+    coordinate for all items together.
 
     Args:
         space: Dotted path -> rule.
@@ -148,7 +148,8 @@ class Lattice:
     def balanced(self, rng: np.random.Generator, number: int) -> Points:
         """Random points that share out the levels of every axis evenly, all items of a list alike.
 
-        A Latin hypercube (McKay, Beckman and Conover, Technometrics 21, 1979). (number, C).
+        A Latin hypercube (McKay, Beckman and Conover, Technometrics 21, 1979), but with one shift
+        for all parts of a range, so that numbers of levels differ by one at most. (number, C).
         """
         points = np.empty((number, len(self)), dtype=np.intp)
         for axis in self.axes:

@@ -44,9 +44,10 @@ def relevances(mains: Array, owners: NDArray[np.intp], values: Array) -> Array:
         values: (n,), what is to be explained.
 
     Returns:
-        (axes,): square roots of inverse lengths, 1 for all where nothing is known.
+        (axes,): square roots of inverse lengths, the mean of their fourth powers 1; 1 for all where
+        nothing is known.
     """
-    count = int(owners.max()) + 1
+    count = int(owners.max(initial=-1)) + 1
     if len(values) < FEWEST or float(np.ptp(values)) <= 0:
         return np.ones(count)
     kept = telling(np.argsort(-values, kind="stable").tolist(), MOST)

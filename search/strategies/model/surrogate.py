@@ -90,7 +90,8 @@ class Surrogate:
         self._fits = _fits(features, rows, heights)
         odds = np.array([fit.evidence for fit in self._fits])
         volume = math.log(self.own.precision.sum()) - np.log(self.own.precision).sum()
-        self.evidence = float(np.logaddexp.reduce(odds) - volume / 2)
+        scale = SCALE * float(heights @ heights) / len(heights) + 1e-300
+        self.evidence = float(np.logaddexp.reduce(odds) - volume / 2) + SHAPE * math.log(scale)
         odds = np.exp(odds - odds.max())
         self._odds = odds / odds.sum()
 
