@@ -1,8 +1,9 @@
 """A landscape like a real search: many dimensions, the time to a target, configs that miss it.
 
 The space is that of ``explorations/time_to_target.yaml``. Losses and seconds are formulas, their
-numbers set by hand to the first round of ``greedy`` from ``explorations/baselines/
-shakespeare_fast.yaml`` in that space, 34 trainings on one thread each.
+numbers set by hand to 34 real trainings: a config of two layers of width 64 that reaches the target
+in 13 seconds, and all its one-step neighbours in that space. Of these, formula and training differ
+by 0.01 in the last loss (median; at most 0.05), and by 10 % in the seconds of a step (at most 30).
 """
 
 from __future__ import annotations

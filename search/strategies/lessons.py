@@ -213,6 +213,8 @@ def _target(explored: Explored) -> float:
 
 
 def _tempered(values: Mapping[str, float]) -> dict[str, float]:
+    if not values:
+        return {}
     ordered: Array = np.array(list(values.values()))
     middle, best = float(np.median(ordered)), float(ordered.max())
     floor = middle - RARE * (best - middle) if best > middle else -math.inf
