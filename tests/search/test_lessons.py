@@ -200,6 +200,15 @@ def test_of_many_configs_those_that_reached_the_target_are_kept():
     assert len(names) <= LEARNT + 1
 
 
+def test_of_many_configs_the_best_are_kept_and_some_of_the_rest():
+    trials = [_timed(n, [3.0 + n / 1e3], 40.0) for n in range(900)]
+    plain = replace(Hill().problem(), objective=Objective(), budget=Budget())
+    names = lessons(Explored.of(plain, History(trials))).quality.values
+    assert len(names) <= LEARNT
+    assert set(names) >= {str(n) for n in range(LEARNT // 2)}
+    assert max(map(int, names)) > 800
+
+
 def test_the_chance_of_a_miss_is_that_of_its_distribution():
     rng = np.random.default_rng(3)
     for margin, doubt, noise in ((0.5, 0.3, 0.4), (-0.2, 0.5, 0.1), (1.0, 0.01, 2.0)):
