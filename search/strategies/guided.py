@@ -186,19 +186,6 @@ class Guide:
 
         Where none has the margin that is wished for, the one that comes nearest to it.
         """
-        found = self._best(wish, caps, tried, rng, taken)
-        if found is None and wish.margin is not None:
-            return self._best(Wish(wish.margin), caps, tried, rng, taken)
-        return found
-
-    def _best(
-        self,
-        wish: Wish,
-        caps: Mapping[str, float],
-        tried: Points,
-        rng: np.random.Generator,
-        taken: Container[str],
-    ) -> Draw | None:
         aims = dict(caps)
         starts = self._starts(wish, tried, rng)
         for _ in range(AIMS):
@@ -213,9 +200,11 @@ class Guide:
                     return Draw(answer, self.lattice.edit(point))
                 over = max(over, share)
             if over == 1.0:  # what fits was tried already: aiming lower finds nothing better
-                return None
+                break
             aims = {name: aim / over for name, aim in aims.items()}
-        return None
+        if wish.margin is None:
+            return None
+        return self.best(Wish(wish.margin), caps, tried, rng, taken)
 
     def _loads(self, wish: Wish, aims: Mapping[str, float]) -> Sequence[Callable[[Array], Array]]:
         """What a climb has to keep at 1 or below."""
