@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -54,14 +54,11 @@ class Guided(Sampling):
     sample of both (Thompson, Biometrika 25, 1933) that keeps the limits and reaches the target,
     found by a ratio-greedy climb over estimated costs and checked by ``describe``; every
     ``sober``-th is the best under the posterior mean, or, as long as noise leaves it open which of
-    the best configs tried is the best, one of these on another seed. The noise is known from a few
-    seeds of the baseline; where that misses the target, from the best config that hits it. The
-    finalists are the configs expected to be best if trained again.
+    the best configs tried is the best, one of these on another seed. The finalists are the configs
+    expected to be best if trained again.
     """
 
-    repeats: ClassVar[int] = 3
-
-    scatter: Annotated[int, Field(ge=0)] = 12
+    scatter: Annotated[int, Field(ge=0)] = 8
     """Configs drawn before the model leads, their layers alike: at random, but so that each choice
     and each part of a range has its share."""
     boldness: Annotated[float, Field(gt=0)] = 1.0
@@ -155,8 +152,8 @@ class Guide:
         """The config to measure again, of those that may be the best; None when one surely is.
 
         Of the few most promising ones the one with the fewest seeds begun. While the noise is
-        unknown it is the most promising one that may have more seeds, unless trials under way will
-        tell the noise.
+        unknown it is the most promising one that may have more seeds, unless a repeat under way
+        will tell it.
         """
         drawn = (n for n in belief.expected if explored.edits[n] is not None and explored.hit(n))
         ranked = sorted(drawn, key=lambda name: -belief.expected[name])
@@ -230,10 +227,9 @@ def _open(belief: Belief, best: str, rival: str) -> bool:
 
 
 def _awaited(explored: Explored, begun: Begun) -> bool:
-    """Whether trials under way will tell the noise: those of the baseline, or a repeat."""
-    rows, baseline = explored.rows, explored.problem.baseline.config_id
-    repeated = (name for name, seeds in begun.items() if len(seeds) > 1)
-    return baseline not in rows or any(len(begun[n]) > len(rows.get(n, ())) for n in repeated)
+    """Whether a repeat is under way, which will tell the noise."""
+    rows = explored.rows
+    return any(1 < len(seeds) > len(rows.get(name, ())) for name, seeds in begun.items())
 
 
 @lru_cache(maxsize=4)

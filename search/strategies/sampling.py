@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import count, islice
 from statistics import fmean
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -60,10 +60,6 @@ class Sampling(Strategy):
     meet the incumbent on fresh seeds; the best of those better at ``alpha``, divided by their
     number, is accepted.
     """
-
-    repeats: ClassVar[int] = 1
-    """Seeds of the baseline, where the exploration allows that many, unless its first ones miss the
-    target: what misses tells nothing of the noise."""
 
     trials: Annotated[int, Field(ge=2)] | None = 100
     """Trials in all, those that confirm included; null: until the space is used up."""
@@ -167,8 +163,8 @@ class _Course:
     history: History
 
     def propose(self) -> Proposal:
-        due = [request for request in self._owed if self._due(request)]
-        requests, left = due[: max(0, math.floor(min(self._affordable, ENDLESS)))], self._left()
+        due = max(0, math.floor(min(self._affordable, ENDLESS)))
+        requests, left = self._owed[:due], self._left()
         wanted = min(left, max(0, self.problem.workers - self.explored.running - len(requests)))
         begun: dict[str, Set[int]] = dict(self.explored.begun)
         for request in requests:
@@ -277,34 +273,17 @@ class _Course:
         owed = [trial.request for trial in self.explored.lost]
         baseline = self.problem.baseline.config_id
         for config_id, begun in self.explored.begun.items():
-            if config_id == baseline:
-                seeds = [seed for seed in self._seeds(self._repeats) if seed not in begun]
-            elif missing := -len(begun) % self._each:  # what was begun is done in full
-                seeds = self._free(begun, missing)
-            else:
+            missing = -len(begun) % self._each
+            if not missing:  # what was begun is done in full
                 continue
             description = self.explored.configs[config_id]
             if config_id == baseline or not over_limit(self.problem, description):
                 purpose = Purpose(self._round, "explore", self.explored.edits[config_id])
-                owed += [self.problem.request(description, seed, purpose) for seed in seeds]
+                owed += [
+                    self.problem.request(description, seed, purpose)
+                    for seed in self._free(begun, missing)
+                ]
         return owed
-
-    @property
-    def _repeats(self) -> int:
-        """Seeds of the baseline: more than others have, unless it is known to miss the target."""
-        more = min(self.options.repeats, self.problem.seeds.max)
-        if more <= self._each:
-            return self._each
-        baseline = self.problem.baseline.config_id
-        missed = baseline in self.explored.rows and not self.explored.hit(baseline)
-        return self._each if missed else more
-
-    def _due(self, request: Request) -> bool:
-        """Whether a seed need not wait: the baseline's first ones tell whether more are of use."""
-        baseline = self.problem.baseline.config_id
-        more = request.seed not in self._seeds(self._each)
-        waits = request.description.config_id == baseline and more
-        return not waits or baseline in self.explored.rows
 
     def _draw(self, offset: int, begun: Begun) -> Draw | None:
         """The draw that comes so many after the first of this proposal."""

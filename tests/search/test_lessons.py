@@ -237,7 +237,7 @@ def test_trials_without_a_number_are_the_worst_of_all():
 
 def test_what_may_miss_the_target_is_worth_less_than_what_is_sure_to_reach_it():
     world = race(0.003)
-    problem = world.problem()
+    problem = world.problem(first=7)
     search = Simulation(Guided(trials=80), problem, world)
     search.run(max_trials=70)
     explored = Explored.of(problem, search.history)
@@ -258,7 +258,7 @@ def test_what_may_miss_the_target_is_worth_less_than_what_is_sure_to_reach_it():
 
 def test_a_wish_asks_for_a_margin_where_there_is_a_target():
     world = race(0.005)
-    problem = world.problem()
+    problem = world.problem(first=7)
     search = Simulation(Guided(trials=60), problem, world)
     search.run(max_trials=50)
     explored = Explored.of(problem, search.history)

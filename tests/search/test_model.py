@@ -15,14 +15,16 @@ from pydantic import TypeAdapter
 from search.moves import Space
 from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.axes import axes
-from search.strategies.model.ensemble import Ensemble
+from search.strategies.model.conjugate import GAINS, SCALE, SHAPE
+from search.strategies.model.ensemble import Ensemble, View
 from search.strategies.model.features import Features
-from search.strategies.model.forms import Array, squared
+from search.strategies.model.forms import Array, Bumps, Waves, matern, squared
 from search.strategies.model.lattice import Lattice, Points
 from search.strategies.model.own import BELIEFS, RATIOS, Own, spreads
-from search.strategies.model.relevance import _cost, relevances
+from search.strategies.model.process import Process
+from search.strategies.model.relevance import _cost, lengths, typical
 from search.strategies.model.seeds import SeedEffects, seed_effects
-from search.strategies.model.surrogate import GAINS, PRIORS, SCALE, SHAPE, TYPICAL, Surrogate
+from search.strategies.model.surrogate import PRIORS, TYPICAL, Surrogate
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.sampling import lattice_of
 from spec.errors import InputError
@@ -104,10 +106,23 @@ def test_a_form_is_what_the_features_come_to(lattice: Lattice):
     kinds = np.array(features.groups)
     crossed = np.zeros(len(features.crossed))
     crossed[features.crossed] = weights[kinds == "cross"]
-    single = weights[~np.isin(kinds, ["cross", "wave"])]
-    waves = features.waves(weights[kinds == "wave"])
-    form = features.table.form(single, squared(crossed, features.mains), 0.5, waves)
+    single = weights[kinds != "cross"]
+    form = features.table.form(single, squared(crossed, features.mains), 0.5)
     assert np.allclose(form(lattice.marks(points)), 0.5 + features(points) @ weights)
+
+
+def test_smooth_parts_of_a_form_are_functions_of_the_common_effects(lattice: Lattice):
+    features, rng = Features(lattice), np.random.default_rng(8)
+    points, mains = lattice.scattered(rng, 50), features.mains
+    waves = Waves(rng.standard_normal((mains, 7)), rng.standard_normal(7), rng.standard_normal(7))
+    bumps = Bumps(rng.uniform(0.5, 2.0, mains), rng.standard_normal((3, mains)), np.arange(3.0))
+    told = features.smooth(0.5, waves, bumps)(lattice.marks(points))
+    for value, point in zip(told, features.common(points), strict=True):
+        whole = 0.5 + np.cos(point @ waves.along + waves.phases) @ waves.heights
+        for centre, height in zip(bumps.centres, bumps.heights, strict=True):
+            far = math.sqrt(5.0 * float((((point - centre) * bumps.rates) ** 2).sum()))
+            whole += height * (1.0 + far + far**2 / 3.0) * math.exp(-far)
+        assert value == pytest.approx(whole, abs=1e-5)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
@@ -218,14 +233,14 @@ def test_weights_and_intercept_are_those_of_generalised_least_squares(lattice: L
     for fit in model._fits:
         wide = fit.widths > 0.0  # what is left out has no finite prior
         kept = np.append(True, wide)
-        prior = np.append(0.0, 1.0 / (fit.gain * fit.widths[wide] ** 2))
         rows = design[:, kept]
-        weights = np.linalg.solve(
-            (rows.T * precision) @ rows + np.diag(prior), (rows.T * precision) @ values
-        )
-        fits.append(rows @ weights)
-    best = np.argsort(model._odds)[-8:]
-    mixed = sum(model._odds[k] * fits[k] for k in best) / model._odds[best].sum()
+        for gain in GAINS:
+            prior = np.append(0.0, 1.0 / (gain * fit.widths[wide] ** 2))
+            weights = np.linalg.solve(
+                (rows.T * precision) @ rows + np.diag(prior), (rows.T * precision) @ values
+            )
+            fits.append(rows @ weights)
+    mixed = model._odds.ravel() @ np.array(fits)
     assert model.mean()(lattice.marks(points)) == pytest.approx(mixed, abs=1e-6)
 
 
@@ -337,23 +352,22 @@ def _two_of_six(count: int) -> tuple[Array, NDArray[np.intp], Array]:
 
 @pytest.mark.parametrize("count", [40, 400])
 def test_axes_that_matter_are_told_from_those_that_do_not(count: int):
-    found = relevances(*_two_of_six(count))
-    assert min(found[0], found[5]) > 2.0 * max(found[1:5])
-    assert (found**4).mean() == pytest.approx(1.0)
+    found = lengths(*_two_of_six(count))
+    assert 4.0 * max(found[0], found[5]) < min(found[1:5])
 
 
 def test_relevance_does_not_depend_on_order_shift_or_scale():
     mains, owners, values = _two_of_six(40)
-    found = relevances(mains, owners, values)
+    found = lengths(mains, owners, values)
     order = np.random.default_rng(5).permutation(40)
-    assert relevances(mains[order], owners, values[order]) == pytest.approx(found, rel=0.02)
-    assert relevances(mains, owners, 7.0 * values - 3.0) == pytest.approx(found, rel=0.02)
+    assert lengths(mains[order], owners, values[order]) == pytest.approx(found, rel=0.02)
+    assert lengths(mains, owners, 7.0 * values - 3.0) == pytest.approx(found, rel=0.02)
 
 
 def test_values_that_are_alike_tell_no_relevance():
     mains, owners, values = _two_of_six(40)
-    assert relevances(mains, owners, np.ones(40)).tolist() == [1.0] * 6
-    assert relevances(mains[:3], owners, values[:3]).tolist() == [1.0] * 6
+    assert lengths(mains, owners, np.ones(40)).tolist() == [typical(6)] * 6
+    assert lengths(mains[:3], owners, values[:3]).tolist() == [typical(6)] * 6
 
 
 def test_the_slopes_of_the_evidence_are_those_of_its_differences():
@@ -387,19 +401,102 @@ def test_a_model_of_many_axes_learns_more_when_it_weighs_them():
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_an_ensemble_draws_from_both_views_and_tells_the_likelier(lattice: Lattice):
+@pytest.mark.parametrize("smooth", [False, True])
+def test_an_ensemble_draws_from_two_views_and_tells_the_likeliest(lattice: Lattice, smooth: bool):
     rng = np.random.default_rng(9)
-    features, points = Features(lattice), lattice.scattered(rng, 40)
+    features, points = Features(lattice), lattice.scattered(rng, 90)
     values = _effects(features, points, rng)
-    model = Ensemble(features, points, values, np.ones(40), SeedEffects())
-    views = [Surrogate(v, points, values) for v in (features, features.weighed(points, values))]
+    if smooth:
+        values = np.sin(5.0 * features.common(points)[:, :3].sum(axis=1))
+    known = values, np.ones(90), SeedEffects()
+    model, weighed = Ensemble(features, points, *known), features.weighed(points, values)
+    alike, linear = Surrogate(features, points, *known), Surrogate(weighed, points, *known)
+    process = Process(weighed, points, values, linear.own)
+    views: list[View] = [alike, linear, process]
+    likeliest = max(views, key=lambda view: view.evidence)
+    assert (likeliest is process) == smooth
     marks = lattice.marks(lattice.scattered(rng, 5))
-    told = max(views, key=lambda view: view.evidence)
-    assert model.mean()(marks) == pytest.approx(told.mean()(marks))
+    assert model.mean()(marks) == pytest.approx(likeliest.mean()(marks))
     drawn = {float(model.sample(np.random.default_rng(k), 1e-9)(marks)[0]) for k in range(30)}
-    for view in views:
+    for view in (alike, process if smooth else linear):
         own = {float(view.sample(np.random.default_rng(k), 1e-9)(marks)[0]) for k in range(200)}
         assert any(abs(a - b) < 1e-6 for a in drawn for b in own)
+
+
+# -- the process -----------------------------------------------------------------------------------
+
+
+def _process(lattice: Lattice, count: int) -> tuple[Process, Features, Points, Array]:
+    rng = np.random.default_rng(12)
+    features, points = Features(lattice), lattice.scattered(rng, count)
+    values = np.sin(4.0 * features.common(points)[:, :2].sum(axis=1))
+    values += 0.1 * rng.standard_normal(count)
+    odds = np.eye(len(RATIOS))[2]
+    counts = np.where(np.arange(count) < count // 3, 6.0, 1.0)
+    own = Own(counts, odds, np.full(len(RATIOS), 0.01))
+    return Process(features, points, values, own), features, points, values
+
+
+def _covariance(features: Features, points: Points) -> Array:
+    there = features.common(points) * features.rates
+    return matern(((there[:, None] - there[None]) ** 2).sum(axis=2))
+
+
+def test_a_process_is_that_of_the_whole_covariance(lattice: Lattice):
+    """Mean and evidence by kriging with a free level, nothing decomposed."""
+    model, features, points, values = _process(lattice, 24)
+    new = lattice.scattered(np.random.default_rng(13), 10)
+    kernel = _covariance(features, np.vstack([points, new]))
+    precision, ones = model.own.precision, np.ones(24)
+    basis = np.linalg.svd(np.eye(24) - 1 / 24)[0][:, :23]
+    share = precision / precision.sum()
+    heights = np.sqrt(precision) * (values - share @ values)
+    scale = SCALE * float(heights @ heights) / 24
+    shape = SHAPE + 23 / 2
+    evidence, means = [], []
+    for gain in GAINS:
+        whole = gain * kernel[:24, :24] + np.diag(1.0 / precision)
+        inverse = np.linalg.inv(whole)
+        level = (ones @ inverse @ values) / (ones @ inverse @ ones)
+        means.append(level + gain * kernel[24:, :24] @ inverse @ (values - level))
+        inner = basis.T @ whole @ basis
+        square = float((basis.T @ values) @ np.linalg.solve(inner, basis.T @ values))
+        evidence.append(-np.linalg.slogdet(inner)[1] / 2 - shape * math.log(scale + square / 2))
+    whole = np.logaddexp.reduce(evidence)
+    odds = np.exp(np.array(evidence) - whole)
+    assert model.mean()(lattice.marks(new)) == pytest.approx(odds @ np.array(means), abs=1e-6)
+    told = whole - math.log(len(GAINS)) + SHAPE * math.log(scale) - math.log(24) / 2
+    assert model.evidence == pytest.approx(told, abs=1e-6)
+
+
+def test_draws_of_a_process_have_its_mean_and_covariance(lattice: Lattice):
+    """Under one gain, beside the whole covariance of what is above the data's weighted mean."""
+    model, features, points, _ = _process(lattice, 30)
+    new = lattice.scattered(np.random.default_rng(14), 6)
+    number = int(model._odds.argmax())
+    model._odds = np.eye(len(GAINS))[number]
+    rng = np.random.default_rng(15)
+    drawn = np.array([model.sample(rng)(lattice.marks(new)) for _ in range(4000)])
+    centred, root = np.eye(36), np.sqrt(model.own.precision)
+    centred[:, :30] -= model.own.precision / model.own.precision.sum()
+    prior = GAINS[number] * centred @ _covariance(features, np.vstack([points, new])) @ centred.T
+    seen, across = root[:, None] * prior[:30, :30] * root, prior[30:, :30] * root
+    left = prior[30:, 30:] - across @ np.linalg.solve(seen + np.eye(30), across.T)
+    spread = model._posterior.rates[number] / (model._posterior.shape - 1.0)
+    deviations = np.sqrt(spread * np.diag(left))
+    mean = model.mean()(lattice.marks(new))
+    assert (np.abs(drawn.mean(axis=0) - mean) < 0.1 * deviations).all()
+    assert drawn.std(axis=0) == pytest.approx(deviations, rel=0.1)
+    timid = np.array([model.sample(rng, 1e-9)(lattice.marks(new)) for _ in range(20)])
+    assert timid == pytest.approx(np.tile(mean, (20, 1)), abs=1e-5)
+
+
+def test_before_any_data_a_draw_has_the_kernels_covariance(lattice: Lattice):
+    model, features, points, _ = _process(lattice, 20)
+    rng = np.random.default_rng(16)
+    mains = features.common(points[:8])
+    drawn = np.array([model._prior(rng, 1.5)(mains) for _ in range(4000)])
+    assert np.cov(drawn.T) == pytest.approx(1.5**2 * _covariance(features, points[:8]), abs=0.2)
 
 
 # -- first configs ---------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""What a model sees of a point: common effects, their bends, single layers, and pairs."""
+"""What models see of a point: common effects, their bends, single layers, and pairs."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -10,21 +11,13 @@ from typing import Literal
 import numpy as np
 
 from search.strategies.model.axes import Axis
-from search.strategies.model.forms import Array, Table, Waves, pairs
+from search.strategies.model.forms import Array, Form, Smooth, Table, pairs
 from search.strategies.model.lattice import Lattice, Points
-from search.strategies.model.relevance import relevances
+from search.strategies.model.relevance import lengths, typical
 
-Group = Literal["main", "bend", "level", "layer", "cross", "wave"]
+Group = Literal["main", "bend", "level", "layer", "cross"]
 FEW_LEVELS = 12
 """Axes with more levels than this are smooth: their single levels get no effect of their own."""
-
-
-WAVES = 100
-"""Random Fourier features: the kernel is met within a tenth."""
-WIDE = 1.0
-"""Length of the kernel, in units of an axis' range."""
-HEIGHT = (2.0 / WAVES) ** 0.5
-"""Of one wave, so that all together have the kernel's unit variance."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +36,17 @@ class Features:
     An axis with a value per layer has one common effect, the mean over the layers, and smaller
     ones: of the position in the stack, and of every single layer. Strength is shared that way: a
     step in one layer is worth less than the noise of one training. Choices are indicators beside
-    the baseline's. Common effects of different axes meet in products; what is left of them is a
-    smooth function, by random Fourier features (Rahimi and Recht, NIPS 2007) of a Gaussian kernel
-    as wide as a range.
+    the baseline's. Common effects of different axes meet in products.
 
     Args:
         lattice: Whose points.
+
+    Attributes:
+        table: Of the features of single axes, the common effects first.
+        mains: How many of these are common effects.
+        crossed: Which pairs of common effects are of different axes, see ``pairs``.
+        groups: Of each feature, those of single axes first, then pairs.
+        rates: (mains,), inverse lengths over which common effects act.
     """
 
     def __init__(self, lattice: Lattice) -> None:
@@ -62,27 +60,24 @@ class Features:
         index = {axis.name: number for number, axis in enumerate(lattice.axes)}
         self._owners = np.array([index[column.axis.name] for column in columns])
         self.crossed = self._owners[left] != self._owners[right]
-        rng = np.random.default_rng(0)
-        self.along = rng.standard_normal((self.mains, WAVES)) / WIDE
-        self.phases = rng.uniform(0.0, 2.0 * np.pi, WAVES)
         self.groups: list[Group] = [column.group for column in columns]
         self.groups += ["cross"] * int(self.crossed.sum())
-        self.groups += ["wave"] * WAVES
+        self.rates = np.full(self.mains, 1.0 / typical(len(lattice.axes)))
         self._scales = np.ones(len(self.groups))
 
     def weighed(self, points: Points, values: Array) -> Features:
-        """The same features, with the strength of each axis as some values suggest it.
+        """The same features, with lengths and strengths of axes as some values suggest them.
 
         Args:
             points: (n, C), where the values are from.
             values: (n,).
         """
-        owners = self._owners[: self.mains]
-        strength = relevances(self.table(points)[:, : self.mains], owners, values)[self._owners]
+        rates = 1.0 / lengths(self.common(points), self._owners[: self.mains], values)
+        strength = np.sqrt(rates / math.sqrt(float((rates**2).mean())))[self._owners]
         left, right = (side[self.crossed] for side in np.triu_indices(self.mains))
         found = copy.copy(self)
-        found._scales = np.concatenate([strength, strength[left] * strength[right], np.ones(WAVES)])
-        found.along = self.along * strength[: self.mains, None]
+        found._scales = np.concatenate([strength, strength[left] * strength[right]])
+        found.rates = rates[self._owners[: self.mains]]
         return found
 
     def widths(self, prior: Mapping[Group, float]) -> Array:
@@ -90,17 +85,18 @@ class Features:
         return np.array([prior[group] for group in self.groups]) * self._scales
 
     def __call__(self, points: Points) -> Array:
-        """(B, C) to (B, features): those of single axes, then pairs, then waves."""
+        """(B, C) to (B, features): those of single axes, then pairs."""
         rows = self.table(points)
-        mains = rows[:, : self.mains]
-        waves = np.cos(mains @ self.along + self.phases) * HEIGHT
-        return np.hstack([rows, pairs(mains)[:, self.crossed], waves])
+        return np.hstack([rows, pairs(rows[:, : self.mains])[:, self.crossed]])
 
-    def waves(self, weights: Array) -> Waves | None:
-        """The waves with these weights; None when all are zero."""
-        if not weights.any():
-            return None
-        return Waves(self.along, self.phases, weights * HEIGHT)
+    def common(self, points: Points) -> Array:
+        """Common effects alone, (B, C) to (B, mains)."""
+        return self.table(points)[:, : self.mains]
+
+    def smooth(self, constant: float, *parts: Smooth) -> Form:
+        """Functions of the common effects as a form."""
+        rest = np.zeros(len(self._owners)), np.zeros((self.mains, self.mains))
+        return self.table.form(*rest, constant, *parts)
 
 
 def _mains(axis: Axis) -> list[_Column]:

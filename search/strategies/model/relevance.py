@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from search.strategies.model.forms import Array
+from search.strategies.model.forms import FREEDOM, Array, matern
 from search.strategies.model.subset import telling
 
 FEWEST = 4
@@ -31,12 +31,12 @@ JITTER = 1e-8
 """Added to the noise, so that every matrix has a root."""
 
 
-def relevances(mains: Array, owners: NDArray[np.intp], values: Array) -> Array:
-    """How much stronger than a typical axis each one acts.
+def lengths(mains: Array, owners: NDArray[np.intp], values: Array) -> Array:
+    """The length over which each axis acts, in units of its range: short for what matters.
 
     Automatic relevance determination (Neal, Bayesian Learning for Neural Networks, 1996; Rasmussen
-    and Williams, Gaussian Processes for Machine Learning, 2006, sec. 5.1 and 5.4.1): lengths of a
-    Gaussian kernel that maximise the evidence and their log-normal prior, by its gradient.
+    and Williams, Gaussian Processes for Machine Learning, 2006, sec. 5.1 and 5.4.1): lengths of
+    Matern's kernel that maximise the evidence and their log-normal prior, by its gradient.
 
     Args:
         mains: (n, m), common effects of each config; a range is one long.
@@ -44,35 +44,38 @@ def relevances(mains: Array, owners: NDArray[np.intp], values: Array) -> Array:
         values: (n,), what is to be explained.
 
     Returns:
-        (axes,): square roots of inverse lengths, the mean of their fourth powers 1; 1 for all where
-        nothing is known.
+        (axes,): the typical length for all where nothing is known.
     """
     count = int(owners.max(initial=-1)) + 1
     if len(values) < FEWEST or float(np.ptp(values)) <= 0:
-        return np.ones(count)
+        return np.full(count, typical(count))
     kept = telling(np.argsort(-values, kind="stable").tolist(), MOST)
     mains, values = mains[kept], (values[kept] - values[kept].mean()) / values[kept].std()
     columns = [mains[:, owners == axis] for axis in range(count)]
     apart = np.array([((c[:, None] - c[None]) ** 2).sum(axis=2).ravel() for c in columns])
-    typical = np.append(np.full(count, math.log(LENGTH * math.sqrt(count))), math.log(NOISE))
+    middle = np.append(np.full(count, math.log(typical(count))), math.log(NOISE))
     deviations = np.append(np.full(count, DEVIATIONS[0]), DEVIATIONS[1])
     found = minimize(
         _cost,
-        typical,
-        args=(apart, values, typical, deviations),
+        middle,
+        args=(apart, values, middle, deviations),
         jac=True,
         method="L-BFGS-B",
         bounds=list(
-            zip(typical - FARTHEST * deviations, typical + FARTHEST * deviations, strict=True)
+            zip(middle - FARTHEST * deviations, middle + FARTHEST * deviations, strict=True)
         ),
         options={"maxiter": ROUNDS},
     )
-    strength = np.exp(typical[:-1] - found.x[:-1])
-    return np.asarray(np.sqrt(strength / math.sqrt(float((strength**2).mean()))))
+    return np.asarray(np.exp(found.x[:-1]))
+
+
+def typical(count: int) -> float:
+    """Length of one axis of so many, before any data."""
+    return LENGTH * math.sqrt(count)
 
 
 def _cost(
-    logs: Array, apart: Array, values: Array, typical: Array, deviations: Array
+    logs: Array, apart: Array, values: Array, middle: Array, deviations: Array
 ) -> tuple[float, Array]:
     """Minus the logarithm of evidence and prior, with its slopes; the scale is integrated out.
 
@@ -80,19 +83,21 @@ def _cost(
         logs: (axes + 1,), logarithms of the lengths and of the noise.
         apart: (axes, n x n), squared distances.
         values: (n,), centred.
-        typical: Means of the logarithms.
+        middle: Means of the logarithms.
         deviations: Of these.
     """
     size, inverse = len(values), np.exp(-2.0 * logs[:-1])
-    kernel, noise = np.exp(-0.5 * (inverse @ apart)), math.exp(logs[-1])
-    spread = kernel.reshape(size, size) + (noise + JITTER) * np.eye(size)
+    near, noise = inverse @ apart, math.exp(logs[-1])
+    far = np.sqrt(FREEDOM * near)
+    spread = matern(near).reshape(size, size) + (noise + JITTER) * np.eye(size)
     factor = cho_factor(spread, lower=True)
     inverted = cho_solve(factor, np.eye(size))
     along = inverted @ values
     height = float(values @ along) / size
     pull = inverted - np.outer(along, along) / height
-    off = (logs - typical) / deviations
+    off = (logs - middle) / deviations
     cost = float(np.log(np.diag(factor[0])).sum()) + size / 2 * math.log(height)
-    slopes = 0.5 * (apart @ (kernel * pull.ravel())) * inverse
+    steepness = FREEDOM / 3.0 * (1.0 + far) * np.exp(-far)  # of the kernel, by minus half of near
+    slopes = 0.5 * (apart @ (steepness * pull.ravel())) * inverse
     slopes = np.append(slopes, 0.5 * float(np.trace(pull)) * noise)
     return cost + 0.5 * float(off @ off), slopes + off / deviations

@@ -9,44 +9,55 @@ from itertools import product
 
 import numpy as np
 
-from search.strategies.model.features import WAVES, Features, Group
+from search.strategies.model.conjugate import GAINS, TINY, Posterior, Rotated, Weights, summed
+from search.strategies.model.features import Features, Group
 from search.strategies.model.forms import Array, Form, squared
 from search.strategies.model.lattice import Points
 from search.strategies.model.own import BELIEFS, NEVER, NO_NOISE, RATIOS, Own, spreads
 from search.strategies.model.seeds import SeedEffects
 
 PRIORS: tuple[Mapping[Group, float], ...] = tuple(
-    {"main": 1.0, "bend": 0.5, "level": 0.08, "layer": layer, "cross": cross, "wave": wave}
-    for layer, cross, wave in product((0.2, 0.7), (0.1, 0.4, 1.0), (0.0, 0.2))
+    {"main": 1.0, "bend": 0.5, "level": 0.08, "layer": layer, "cross": cross}
+    for layer, cross in product((0.2, 0.7), (0.1, 0.4, 1.0))
 )
 """Standard deviations of effects beside that of a common one; the data weigh these priors. Those
 that differ only in groups a space does not have are one."""
-TYPICAL: Mapping[Group, float] = {**PRIORS[0], "cross": 0.4, "wave": 0.2}
+TYPICAL: Mapping[Group, float] = {**PRIORS[0], "cross": 0.4}
 """The one under which effects of single configs are told from noise."""
-GAINS = np.geomspace(1.0, 1e6, 13)
-"""Variance of a common effect in units of the spread; likewise."""
-SHAPE = 1.0
-"""Shape of the inverse-gamma prior of the spread: a single observation's worth."""
-SCALE = 1e-4
-"""Its scale, as a share of the observed variance of quality."""
-
 ALIKE = 0.02
 """Weights that differ by less share one decomposition."""
-TINY = 1e-13
-"""Squared singular values below this share of the largest are rounding."""
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """The posterior under one prior: ``U diag(s) W`` is the weighted, centred design."""
+    """The posteriors under one prior: ``U diag(s) W`` is the weighed design times the widths.
+
+    Attributes:
+        widths: Of the prior, (features,).
+        rotated: The values along ``U``.
+        right: ``W``, (k, features).
+        posterior: Of the spread.
+    """
 
     widths: Array
-    singular: Array
+    rotated: Rotated
     right: Array
-    along: Array
-    gain: float
-    rate: float
-    evidence: float
+    posterior: Posterior
+
+    def mean(self, odds: Array) -> Array:
+        """Posterior mean of the effects, (features,), the gains as likely as told."""
+        squares, along = self.rotated.squares, self.rotated.along
+        steps = GAINS[:, None] * np.sqrt(squares) / (1.0 + GAINS[:, None] * squares)
+        return np.asarray(self.widths * (((odds @ steps) * along) @ self.right))
+
+    def deviation(self, number: int, rng: np.random.Generator) -> Array:
+        """What one draw of the effects is off their mean under one gain, (features,)."""
+        gain, found = GAINS[number], self.posterior
+        spread = found.rates[number] / rng.gamma(found.shape)
+        wild = rng.standard_normal(len(self.widths)) * math.sqrt(spread * gain)
+        kept = self.right @ wild
+        shrunk = kept / np.sqrt(1.0 + gain * self.rotated.squares)
+        return np.asarray(self.widths * (wild + (shrunk - kept) @ self.right))
 
 
 class Surrogate:
@@ -70,8 +81,7 @@ class Surrogate:
 
     Attributes:
         own: Effects of single configs.
-        evidence: Logarithm of how likely the values are, up to what surrogates of the same values
-            and counts have in common.
+        evidence: See ``summed``.
     """
 
     def __init__(
@@ -82,24 +92,21 @@ class Surrogate:
         counts: Array | None = None,
         seeds: SeedEffects | None = None,
     ) -> None:
-        self._features, self._values = features, values
+        self._features = features
         counts = np.ones(len(values)) if counts is None else counts
         design = features(points)
         self.own = _own(features, design, values, counts, seeds or SeedEffects())
-        rows, heights, self._centre, self._level = _weighed(design, values, self.own.precision)
-        self._fits = _fits(features, rows, heights)
-        odds = np.array([fit.evidence for fit in self._fits])
-        volume = math.log(self.own.precision.sum()) - np.log(self.own.precision).sum()
-        scale = SCALE * float(heights @ heights) / len(heights) + 1e-300
-        self.evidence = float(np.logaddexp.reduce(odds) - volume / 2) + SHAPE * math.log(scale)
-        odds = np.exp(odds - odds.max())
-        self._odds = odds / odds.sum()
+        weights = Weights(self.own.precision)
+        self._centre, self._level = weights.share @ design, float(weights.share @ values)
+        rows, heights = weights.heights(design), weights.heights(values)
+        self._fits = [_fit(rows, heights, widths) for widths in _widths(features)]
+        evidence = np.array([fit.posterior.evidence for fit in self._fits])
+        self.evidence, self._odds = summed(evidence, weights, heights)
 
     def mean(self) -> Form:
         """The posterior mean of quality."""
-        kept = np.argsort(self._odds)[-8:]
-        weights = sum(self._odds[k] * _mean(self._fits[k]) for k in kept)
-        return self._form(np.asarray(weights / self._odds[kept].sum()))
+        fits = zip(self._fits, self._odds, strict=True)
+        return self._form(np.sum([fit.mean(odds) for fit, odds in fits], axis=0))
 
     def sample(self, rng: np.random.Generator, boldness: float = 1.0) -> Form:
         """One draw of quality from the posterior: which prior, the spread, and every effect.
@@ -108,22 +115,17 @@ class Surrogate:
             rng: Where chance comes from.
             boldness: Factor on the deviation from the posterior mean.
         """
-        fit = self._fits[int(rng.choice(len(self._fits), p=self._odds))]
-        spread = fit.rate / rng.gamma(_shape(self._values))
-        wild = rng.standard_normal(len(fit.widths)) * math.sqrt(spread * fit.gain)
-        kept = fit.right @ wild
-        shrunk = kept / np.sqrt(1.0 + fit.gain * fit.singular**2)
-        draw = wild + (shrunk - kept) @ fit.right
-        return self._form(_mean(fit) + boldness * fit.widths * draw)
+        drawn = int(rng.choice(self._odds.size, p=self._odds.ravel()))
+        fit, number = self._fits[drawn // len(GAINS)], drawn % len(GAINS)
+        mean = fit.mean(np.eye(len(GAINS))[number])
+        return self._form(mean + boldness * fit.deviation(number, rng))
 
     def _form(self, weights: Array) -> Form:
-        features, last = self._features, len(weights) - WAVES
-        size = last - int(features.crossed.sum())
+        features, size = self._features, len(weights) - int(self._features.crossed.sum())
         on_pairs = np.zeros(len(features.crossed))
-        on_pairs[features.crossed] = weights[size:last]
+        on_pairs[features.crossed] = weights[size:]
         constant = self._level - float(self._centre @ weights)
-        square = squared(on_pairs, features.mains)
-        return features.table.form(weights[:size], square, constant, features.waves(weights[last:]))
+        return features.table.form(weights[:size], squared(on_pairs, features.mains), constant)
 
 
 def _own(
@@ -143,44 +145,33 @@ def _own(
     odds, noise = [], []
     for ratio, belief, spread in zip(RATIOS, BELIEFS, spreads(counts), strict=True):
         if np.abs(spread / weighed_by - 1.0).max() > ALIKE:
-            weighed_by = spread
-            rows, heights, _, _ = _weighed(design, values, 1.0 / spread)
-            rotated = _rotated(rows * widths, heights)
-            volume = np.log(spread).sum() + math.log((1.0 / spread).sum())
+            weighed_by, weights = spread, Weights(1.0 / spread)
+            rows, heights = weights.heights(design), weights.heights(values)
+            rotated, _ = _rotated(rows * widths, heights)
         inside = seeds.freedom * seeds.variance * (1.0 + ratio)
-        fits = _under(widths, *rotated, heights, inside, seeds.freedom)
-        evidence = np.logaddexp.reduce([fit.evidence for fit in fits])
-        evidence += (seeds.freedom * math.log(1.0 + ratio) - volume) / 2
+        found = rotated.under_gains(inside, seeds.freedom)
+        evidence = np.logaddexp.reduce(found.evidence)
+        evidence += (seeds.freedom * math.log(1.0 + ratio) - weights.volume) / 2
         odds.append(evidence + math.log(belief))
-        once = max(fits, key=lambda fit: fit.evidence).rate / _shape(values, seeds.freedom)
+        once = found.rates[found.evidence.argmax()] / found.shape
         noise.append(once / (1.0 + ratio) if ratio < NO_NOISE else 0.0)
     chances = np.exp(np.array(odds) - max(odds))
     chances[chances < NEVER] = 0.0
     return Own(each, chances / chances.sum(), np.array(noise))
 
 
-def _weighed(design: Array, values: Array, precision: Array) -> tuple[Array, Array, Array, float]:
-    """Design and values as if all rows told the same, without their means; and these means."""
-    share, root = precision / precision.sum(), np.sqrt(precision)
-    centre, level = share @ design, float(share @ values)
-    return root[:, None] * (design - centre), root * (values - level), centre, level
+def _widths(features: Features) -> list[Array]:
+    """Of every prior, those that are the same once."""
+    return list({widths.tobytes(): widths for widths in map(features.widths, PRIORS)}.values())
 
 
-def _shape(values: Array, inside_freedom: float = 0.0) -> float:
-    """Of the inverse-gamma posterior of the spread."""
-    return SHAPE + (len(values) - 1 + inside_freedom) / 2
+def _fit(rows: Array, heights: Array, widths: Array) -> _Fit:
+    rotated, right = _rotated(rows * widths, heights)
+    return _Fit(widths, rotated, right, rotated.under_gains())
 
 
-def _fits(features: Features, design: Array, values: Array) -> list[_Fit]:
-    fits = []
-    for widths in {w.tobytes(): w for w in map(features.widths, PRIORS)}.values():
-        along, singular, right = _rotated(design * widths, values)
-        fits += _under(widths, along, singular, right, values)
-    return fits
-
-
-def _rotated(design: Array, values: Array) -> tuple[Array, Array, Array]:
-    """``U' y``, ``s`` and ``W`` of the design's singular value decomposition ``U diag(s) W``.
+def _rotated(design: Array, heights: Array) -> tuple[Rotated, Array]:
+    """Heights under a design's covariance; and ``W`` of its decomposition ``U diag(s) W``.
 
     By way of the smaller of its two products with itself, which takes a tenth of the time; what
     is lost below the square root of the rounding error is nothing beside the noise.
@@ -188,45 +179,8 @@ def _rotated(design: Array, values: Array) -> tuple[Array, Array, Array]:
     tall = design.shape[0] >= design.shape[1]
     squares, vectors = np.linalg.eigh(design.T @ design if tall else design @ design.T)
     kept = squares > squares.max(initial=0.0) * TINY
-    singular, vectors = np.sqrt(squares[kept]), vectors[:, kept]
+    squares, vectors = squares[kept], vectors[:, kept]
+    singular = np.sqrt(squares)
     right = vectors.T if tall else (vectors.T @ design) / singular[:, None]
-    along = (design @ vectors).T @ values / singular if tall else vectors.T @ values
-    return along, singular, right
-
-
-def _under(
-    widths: Array,
-    along: Array,
-    singular: Array,
-    right: Array,
-    values: Array,
-    inside: float = 0.0,
-    inside_freedom: float = 0.0,
-) -> list[_Fit]:
-    """The posteriors under one prior's widths, for every gain.
-
-    Args:
-        widths: Of the prior.
-        along: See ``_rotated``.
-        singular: See ``_rotated``.
-        right: See ``_rotated``.
-        values: Centred.
-        inside: Sum of squares that is known to be noise.
-        inside_freedom: Its degrees of freedom.
-    """
-    total = float(values @ values)
-    shape = _shape(values, inside_freedom)
-    fits = []
-    for gain in GAINS:
-        strength = 1.0 + gain * singular**2
-        explained = float(((1.0 - 1.0 / strength) * along**2).sum())
-        rate = SCALE * total / len(values) + (max(total - explained, 0.0) + inside) / 2 + 1e-300
-        evidence = -0.5 * float(np.log(strength).sum()) - shape * math.log(rate)
-        fits.append(_Fit(widths, singular, right, along, float(gain), rate, evidence))
-    return fits
-
-
-def _mean(fit: _Fit) -> Array:
-    shrunk = fit.gain * fit.singular / (1.0 + fit.gain * fit.singular**2)
-    weights: Array = fit.widths * ((shrunk * fit.along) @ fit.right)
-    return weights
+    along = (design @ vectors).T @ heights / singular if tall else vectors.T @ heights
+    return Rotated(squares, along, heights), right
