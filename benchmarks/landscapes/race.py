@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,7 @@ from search.history import Description, Request
 from search.objective import Budget, Objective
 from search.simulation import Outcome
 from search.strategies.base import Problem, Rejected
-from search.strategies.model.ascent import Moves
 from search.strategies.model.forms import Array
-from search.strategies.model.lattice import Lattice, Points
 from spec import yaml
 from spec.config import Data
 from spec.records import End, Eval
@@ -38,8 +36,20 @@ EVERY = 100
 BLOCK, VOCAB = 64, 65
 WOBBLE = 0.3
 """Noise of one evaluation in units of that of a whole training."""
-CLIMBS = 40
-"""Starts of climbs in search of the optimum."""
+_BEST_LAYER: Data = {
+    "norm": {"kind": "layernorm"},
+    "attention": {"n_head": 1, "position": {"kind": "rope"}},
+    "mlp": {"kind": "swiglu", "hidden": 384},
+}
+BEST: Data = {
+    "model": {"n_embd": 32, "position": {"kind": "none"}, "layers": [_BEST_LAYER] * 2},
+    "optimizer": {"kind": "muon", "learning_rate": 1e-3 * 1.6**6},
+    "schedule": {"kind": "wsd", "warmup_steps": 10},
+    "max_steps": 400,
+    "batch_size": 24,
+}
+"""The fastest config that any search has found so far; no two moves from it lead to a faster one,
+and climbs from 160 other places end at slower ones."""
 
 PUSH: Mapping[str, tuple[float, float]] = {"adamw": (0.8, 5e-3), "muon": (1.5, 1.2e-2)}
 """How far one step gets, and the best rate at width 64, batch size 12 and two layers."""
@@ -101,8 +111,8 @@ class Race(Landscape):
 
     @cached_property
     def optimum(self) -> float:
-        """The best that climbs from many places find."""
-        return _lowest()
+        """That of the best known config."""
+        return self.loss(BEST)
 
     def _description(self, config: Data) -> Description:
         found = super()._description(config)
@@ -221,24 +231,3 @@ def race(noise: float = 0.0) -> Race:
         "batch_size": 12,
     }
     return Race("race", baseline, yaml.read(EXPLORATION).data["space"], math.inf, noise)
-
-
-@cache
-def _lowest() -> float:
-    """The lowest loss that climbs reach from many places, one coordinate or list at a time."""
-    world = race()
-    lattice = Lattice(world.problem().space, world.problem().baseline.config, world.describe)
-    moves, known = Moves(lattice), dict[bytes, float]()
-
-    def loss(point: Points) -> float:
-        if (name := point.tobytes()) not in known:
-            (answer,) = lattice.described(point[None])
-            known[name] = math.inf if answer is None else world.loss(answer.config)
-        return known[name]
-
-    best = math.inf
-    for here in lattice.scattered(np.random.default_rng(0), CLIMBS, alike=1.0):
-        while loss(there := min(moves(here), key=loss)) < loss(here):
-            here = there
-        best = min(best, loss(here))
-    return best
