@@ -25,5 +25,5 @@ def test_no_two_moves_lead_from_the_best_race_to_a_faster_one():
     here = lattice.encode(best)
     assert loss(here) == world.optimum
     beside = np.unique(np.vstack([moves(there) for there in moves(here)]), axis=0)
-    assert len(beside) > 1000
+    assert len(beside) > 500
     assert min(map(loss, beside)) >= world.optimum
