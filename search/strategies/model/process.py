@@ -83,10 +83,12 @@ class Process:
         return Waves(along, phases, np.full(WAVES, height * math.sqrt(2.0 / WAVES)))
 
     def _pulls(self, odds: Array, along: Array) -> Array:
-        """(n,): What each config adds of its kernel, the gains as likely as told."""
+        """(n,): What each config adds of its kernel, the gains as likely as told.
+
+        They add up to nothing, for what all values have in common is in no direction.
+        """
         shrunk = GAINS[:, None] / (1.0 + GAINS[:, None] * self._rotated.squares)
-        pulls = self._weights.root * (self._vectors @ ((odds @ shrunk) * along))
-        return np.asarray(pulls - self._weights.share * pulls.sum())
+        return np.asarray(self._weights.root * (self._vectors @ ((odds @ shrunk) * along)))
 
     def _form(self, pulls: Array, level: float, *waves: Waves) -> Form:
         """What they add up to, with the weighted mean at the level."""
