@@ -98,7 +98,8 @@ class Guided(Sampling):
             return anywhere(problem, index, begun, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
-        if not bold and self.caps is None and (again := guide.doubtful(explored, belief, begun)):
+        asks = self.caps is None or not belief.noise_known  # on a front nobody is the best
+        if not bold and asks and (again := guide.doubtful(explored, belief, begun)):
             edit = explored.edits[again]
             assert edit is not None  # see Guide.doubtful
             return Draw(explored.configs[again], Edit(**edit))
@@ -227,7 +228,7 @@ def _open(belief: Belief, best: str, rival: str) -> bool:
 
 
 def _awaited(explored: Explored, begun: Begun) -> bool:
-    """Whether a repeat is under way, which will tell the noise."""
+    """Whether a config has more than one seed and one of them is under way: it tells the noise."""
     rows = explored.rows
     return any(1 < len(seeds) > len(rows.get(name, ())) for name, seeds in begun.items())
 

@@ -168,6 +168,13 @@ def test_many_diverged_trials_do_not_mislead_it():
     assert step.config["layers"][0]["mlp"]["kind"] == "plain"
 
 
+def test_in_pareto_mode_one_config_is_measured_again_to_know_the_noise():
+    world = Hill(noise=0.02, limit=1e9)
+    search = Simulation(Guided(trials=30, caps=(10_000.0, 30_000.0)), world.problem(), world)
+    search.run(max_trials=20)
+    assert [len(seeds) for seeds in _repeated(search).values()] == [2]
+
+
 def test_pareto_mode_ends_with_a_front_over_the_caps():
     world = Hill(noise=0.002, limit=1e9)
     caps = (10_000.0, 30_000.0, 90_000.0)

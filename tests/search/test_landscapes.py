@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from benchmarks.landscapes.race import BEST, race
+from search.history import Description
 from search.strategies.model.ascent import Moves
 from search.strategies.model.lattice import Lattice, Points
 
@@ -22,6 +23,7 @@ def test_no_two_moves_lead_from_the_best_race_to_a_faster_one():
         (answer,) = lattice.described(point[None])
         return math.inf if answer is None else world.loss(answer.config)
 
+    assert isinstance(best, Description)
     here = lattice.encode(best)
     assert loss(here) == world.optimum
     beside = np.unique(np.vstack([moves(there) for there in moves(here)]), axis=0)

@@ -1,4 +1,4 @@
-"""Conjugate inference on values of unequal weight: what all models of them have in common."""
+"""Conjugate inference on values of unequal weight: what linear model and process have in common."""
 
 from __future__ import annotations
 

@@ -39,6 +39,8 @@ class View(Protocol):
 class Ensemble:
     """What is believed of a quantity, under three views; the likeliest is told.
 
+    Their lengths of axes are fitted to the same values, which flatters two of the three.
+
     Gains of edits nearly add up, which a linear model knows from the start, and many axes may have
     a value per layer; where a few axes act together in their own way, a smooth process comes to
     know it. With many axes and few trials most of them cannot be told from noise: weighed by
@@ -73,7 +75,7 @@ class Ensemble:
         return self._likeliest.mean()
 
     def sample(self, rng: np.random.Generator, boldness: float = 1.0) -> Form:
-        """One draw from the posterior; see ``Surrogate.sample``."""
+        """One draw from the posterior; see ``View.sample``."""
         return (self._alike if rng.random() < BOLD else self._weighed).sample(rng, boldness)
 
 

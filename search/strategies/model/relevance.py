@@ -47,9 +47,9 @@ def lengths(mains: Array, owners: NDArray[np.intp], values: Array) -> Array:
         (axes,): the typical length for all where nothing is known.
     """
     count = int(owners.max(initial=-1)) + 1
-    if len(values) < FEWEST or float(np.ptp(values)) <= 0:
-        return np.full(count, typical(count))
     kept = telling(np.argsort(-values, kind="stable").tolist(), MOST)
+    if len(kept) < FEWEST or float(np.ptp(values[kept])) <= 0:
+        return np.full(count, typical(count))
     mains, values = mains[kept], (values[kept] - values[kept].mean()) / values[kept].std()
     columns = [mains[:, owners == axis] for axis in range(count)]
     apart = np.array([((c[:, None] - c[None]) ** 2).sum(axis=2).ravel() for c in columns])
