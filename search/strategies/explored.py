@@ -109,9 +109,7 @@ class Explored:
 
     def draws(self, each: int) -> int:
         """How often a config was drawn: every one once, and again for up to ``each`` more seeds."""
-        baseline = self.problem.baseline.config_id
-        begun = (len(seeds) for name, seeds in self.begun.items() if name != baseline)
-        return len(self.configs) + sum(max(math.ceil(seeds / each) - 1, 0) for seeds in begun)
+        return sum(math.ceil(len(seeds) / each) for seeds in self.begun.values())
 
     @property
     def running(self) -> int:

@@ -40,6 +40,8 @@ RIVALS = 4
 """Configs among which the best is told from the next best by further seeds."""
 SURE = 1.645
 """Deviations by which the best has to lead: 95 %, one-sided."""
+REPEATS = 3
+"""Seeds of the baseline, which every finalist is compared with."""
 AIMS = 3
 """Climbs for one draw: where estimates were too low, the next one aims lower."""
 
@@ -54,8 +56,9 @@ class Guided(Sampling):
     sample of both (Thompson, Biometrika 25, 1933) that keeps the limits and reaches the target,
     found by a ratio-greedy climb over estimated costs and checked by ``describe``; every
     ``sober``-th is the best under the posterior mean, or, as long as noise leaves it open which of
-    the best configs tried is the best, one of these on another seed. The finalists are the configs
-    expected to be best if trained again.
+    the best configs tried is the best, one of these on another seed. The noise is known from a few
+    seeds of the baseline; with a target, which it may take long to reach or miss, from the best
+    config so far. The finalists are the configs expected to be best if trained again.
     """
 
     scatter: Annotated[int, Field(ge=0)] = 8
@@ -91,14 +94,16 @@ class Guided(Sampling):
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
         problem, guide = explored.problem, guide_of(explored.problem)
-        if index <= self.scatter:
-            return self._scattered(problem, index, begun)
+        if (left := _repeats(problem) - index) >= 0:
+            return Draw(problem.baseline, None)
+        if -left <= self.scatter:
+            return self._scattered(problem, -left, begun)
         belief = belief_of(explored)
         if belief is None:
             return anywhere(problem, index, begun, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness
-        asks = self.caps is None or not belief.noise_known  # on a front nobody is the best
+        asks = self.caps is None or not belief.noise_known  # on a front none is the best
         if not bold and asks and (again := guide.doubtful(explored, belief, begun)):
             edit = explored.edits[again]
             assert edit is not None  # see Guide.doubtful
@@ -239,6 +244,13 @@ def guide_of(problem: Problem) -> Guide:
     lattice = lattice_of(problem)
     tariff = Tariff(lattice, _known(problem), problem.seeds.first)
     return Guide(problem, tariff, Moves(lattice))
+
+
+def _repeats(problem: Problem) -> int:
+    """Draws that measure the baseline again, before all others."""
+    if problem.objective.gain == "time_to_target":
+        return 0
+    return max(min(REPEATS, problem.seeds.max) // problem.seeds.screen - 1, 0)
 
 
 def _known(problem: Problem) -> list[str]:

@@ -263,6 +263,11 @@ def test_guided_learns_the_noise_from_what_hits_the_target(misses):
     assert lessons(Explored.of(asked, history)).quality.seeds.variance is not None
 
 
+def test_guided_knows_the_noise_under_caps_too():
+    _, history = searched(Race({"a": 8, "b": 4}), Guided(trials=20, scatter=2, caps=(1e9,)))
+    assert list(repeated(history).values()) == [2]
+
+
 def test_while_nothing_hits_the_target_nothing_is_measured_again():
     class Never(Race):
         def train(self, request):
