@@ -75,7 +75,7 @@ class Belief:
         return Wish(self.quality.mean(), margin, self.floor)
 
     def sample(self, rng: np.random.Generator, boldness: float) -> Wish:
-        """One draw from the posterior; see ``Surrogate.sample``."""
+        """One draw from the posterior; see ``View.sample``."""
         quality = self.quality.sample(rng, boldness)
         margin = None if self.margin is None else self.margin.sample(rng, boldness)
         return Wish(quality, margin, self.floor)

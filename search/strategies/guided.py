@@ -50,8 +50,8 @@ AIMS = 3
 class Guided(Sampling):
     """Learn from every trial what changes gain, and try what looks best in one draw of that belief.
 
-    Quality (minus the logarithm of the loss, or of the seconds of a training) is a Bayesian linear
-    function of the config, and so is the margin by which a training reaches a target: see
+    Quality (minus the logarithm of the loss, or of the seconds of a training) is learnt by
+    Bayesian models of the config, and so is the margin by which a training reaches a target: see
     ``Lessons``, ``Features`` and ``Ensemble``. Each config to try is the best under one Thompson
     sample of both (Thompson, Biometrika 25, 1933) that keeps the limits and reaches the target,
     found by a ratio-greedy climb over estimated costs and checked by ``describe``; every

@@ -30,7 +30,7 @@ class _Column:
 
 
 class Features:
-    """Maps points to the features of a linear model of quality.
+    """Maps points to what models of quality see of them.
 
     Numbers enter on a logarithmic scale with the baseline at zero and the whole range one long.
     An axis with a value per layer has one common effect, the mean over the layers, and smaller

@@ -33,7 +33,7 @@ class Process:
             would take most of them for its own.
 
     Attributes:
-        own: The same.
+        own: The same; what a ``View`` has.
         evidence: See ``summed``.
     """
 
