@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from search.objective import Budget
@@ -238,9 +239,16 @@ class Decision:
 
 
 class History:
-    """Every trial and decision of a study, indexed; the only input of a strategy's ``propose``."""
+    """Every trial and decision of a study, indexed; the only input of a strategy's ``propose``.
+
+    Attributes:
+        decisions: First to last.
+        version: How often a trial was put.
+    """
 
     def __init__(self, trials: Iterable[Trial] = (), decisions: Iterable[Decision] = ()) -> None:
+        self.version = 0
+        self._changed: dict[int, int] = {}
         self._trials: dict[int, Trial] = {}
         self._by_setting: dict[tuple[str, str], dict[int, int]] = {}
         self._finished: dict[str, dict[int, Trial]] = {}
@@ -252,6 +260,9 @@ class History:
         """Add a trial or its newer state."""
         setting = trial.request.setting
         self._trials[trial.number] = trial
+        self.version += 1
+        self._changed.pop(trial.number, None)  # what was put last comes last
+        self._changed[trial.number] = self.version
         self._by_setting.setdefault((trial.config_id, setting), {})[trial.seed] = trial.number
         finished = self._finished.setdefault(setting, {})
         if trial.state == "finished":
@@ -262,6 +273,11 @@ class History:
     def decide(self, decision: Decision) -> None:
         """Add a decision."""
         self.decisions.append(decision)
+
+    def since(self, version: int) -> list[Trial]:
+        """Trials that were put after a version of the history, by number."""
+        latest = takewhile(lambda entry: entry[1] > version, reversed(self._changed.items()))
+        return [self._trials[number] for number, _ in sorted(latest)]
 
     def __len__(self) -> int:
         return len(self._trials)

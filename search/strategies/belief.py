@@ -21,6 +21,9 @@ from search.strategies.sampling import lattice_of
 
 HUGE = 100.0
 """Logarithm of a load that is far out of reach."""
+MODEST = 0.5
+"""Boldness of a draw of the margin beside that of quality: a training that misses the target tells
+less than one that is merely slow."""
 LEAST = 1e-9
 """Deviations below this are none."""
 
@@ -75,9 +78,9 @@ class Belief:
         return Wish(self.quality.mean(), margin, self.floor)
 
     def sample(self, rng: np.random.Generator, boldness: float) -> Wish:
-        """One draw from the posterior; see ``View.sample``."""
+        """One draw from the posterior, the margin's half as bold; see ``View.sample``."""
         quality = self.quality.sample(rng, boldness)
-        margin = None if self.margin is None else self.margin.sample(rng, boldness)
+        margin = None if self.margin is None else self.margin.sample(rng, MODEST * boldness)
         return Wish(quality, margin, self.floor)
 
 

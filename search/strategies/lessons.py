@@ -16,7 +16,7 @@ from search.strategies.model.forms import Array
 from search.strategies.model.seeds import SeedEffects, seed_effects
 from search.strategies.model.subset import telling
 
-LEARNT = 256
+LEARNT = 192
 """Most configs a model is fitted to."""
 RARE = 3.0
 """Qualities this many times farther below the median than the best is above it count as that far:
@@ -90,18 +90,19 @@ def _informative(explored: Explored) -> list[str]:
 
     What has reached a target comes first, then what came near it.
     """
-    names = sorted(explored.rows)
-    if len(names) <= LEARNT:
-        return names
+    if len(explored.rows) <= LEARNT:
+        return sorted(explored.rows)
 
-    def rank(name: str) -> tuple[float, float]:
-        quality = explored.qualities.get(name, -math.inf)
-        if quality > -math.inf:
-            return -quality, 0.0
+    def nearness(name: str) -> float:
         losses = (_lowest(trial) for trial in explored.rows[name].values())
-        return math.inf, -max((loss for loss in losses if loss is not None), default=-math.inf)
+        return max((loss for loss in losses if loss is not None), default=-math.inf)
 
-    chosen = {*telling(sorted(names, key=rank), LEARNT), explored.problem.baseline.config_id}
+    hits = [name for name, quality in explored.qualities.items() if quality > -math.inf]
+    known = set(hits)
+    misses = [name for name in explored.rows if name not in known]
+    ranked = sorted(hits, key=explored.qualities.__getitem__, reverse=True)
+    ranked += sorted(misses, key=nearness, reverse=True)
+    chosen = {*telling(ranked, LEARNT), explored.problem.baseline.config_id}
     return sorted(chosen & explored.rows.keys())
 
 
