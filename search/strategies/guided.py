@@ -69,7 +69,7 @@ class Guided(Sampling):
     """Configs drawn before the model leads, their layers alike: at random, but so that each choice
     and each part of a range has its share."""
     boldness: Annotated[float, Field(gt=0)] = 1.0
-    """Factor on the deviation of a draw from the mean. At 1 that is Thompson sampling proper; with a
+    """Factor on the deviation of a draw from the mean. At 1 it is Thompson sampling proper; with a
     target it is half of that for quality, and a quarter for the margin."""
     sober: Annotated[int, Field(ge=2)] = 3
     """One draw in so many is the best by the mean, without chance, or repeats one that may be."""
