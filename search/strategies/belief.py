@@ -78,7 +78,7 @@ class Belief:
         return Wish(self.quality.mean(), margin, self.floor)
 
     def sample(self, rng: np.random.Generator, boldness: float) -> Wish:
-        """One draw from the posterior, the margin's half as bold; see ``View.sample``."""
+        """One draw around the posterior mean, of the margin half as bold; see ``View.sample``."""
         quality = self.quality.sample(rng, boldness)
         margin = None if self.margin is None else self.margin.sample(rng, MODEST * boldness)
         return Wish(quality, margin, self.floor)

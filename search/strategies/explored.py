@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from weakref import WeakKeyDictionary
 
 from search.gains import expected_quality
@@ -23,13 +24,15 @@ class Explored:
         problem: What is searched.
         history: Where the trials are from.
         trials: Trials of every state in the problem's setting, by number; not those interrupted.
-        lost: Of these, those that are to run again and do not yet, if they keep the limits.
+        lost: Interrupted ones that are to run again and do not yet, the latest of each config and
+            seed, if they keep the limits.
         configs: Config id -> config, in the order of their first trials, then those lost.
-        edits: Config id -> how it was made.
+        edits: Config id -> how it was made at first.
         begun: Config id -> seeds it was launched on.
         rows: Config id -> seed -> trial that has ended.
         qualities: Config id -> mean quality over its seeds; configs without a measurement are
             absent.
+        known: Number of a trial that has ended -> its quality.
     """
 
     problem: Problem
@@ -41,7 +44,7 @@ class Explored:
     begun: Mapping[str, frozenset[int]]
     rows: Mapping[str, Mapping[int, Trial]]
     qualities: Mapping[str, float]
-    _known: Mapping[int, float | None]
+    known: Mapping[int, float | None]
 
     @classmethod
     def of(cls, problem: Problem, history: History) -> Explored:
@@ -50,22 +53,26 @@ class Explored:
         if index is None or index.problem is not problem:
             index = _INDICES[history] = _Index(problem)
         index.follow(history)
-        configs, edits, begun = dict(index.configs), dict(index.edits), dict(index.begun)
-        lost = index.wanted()
+        launched, lost = index.launched.copy(), index.wanted()
         for trial in lost:
-            name = trial.config_id
-            configs.setdefault(name, trial.request.description)
-            edits.setdefault(name, trial.request.purpose.edit)
-            begun[name] = begun.get(name, frozenset()) | {trial.seed}
-        trials = [trial for _, trial in sorted(index.trials.items())]
-        rows = {name: index.rows[name] for name in configs if name in index.rows}
-        means = {name: index.qualities[name] for name in rows if name in index.qualities}
-        known = dict(index.known)
-        return cls(problem, history, trials, lost, configs, edits, begun, rows, means, known)
+            launched.take(trial)
+        rows = {name: index.rows[name] for name in launched.configs if name in index.rows}
+        return cls(
+            problem=problem,
+            history=history,
+            trials=[index.trials[number] for number in sorted(index.trials)],
+            lost=lost,
+            configs=launched.configs,
+            edits=launched.edits,
+            begun=launched.begun,
+            rows=rows,
+            qualities={n: index.qualities[n] for n in rows if n in index.qualities},
+            known=dict(index.known),
+        )
 
     def quality(self, trial: Trial) -> float | None:
         """The quality of a trial that has ended, None where it measured nothing."""
-        return self._known[trial.number]
+        return self.known[trial.number]
 
     def hit(self, config_id: str) -> bool:
         """Whether a config was measured, and reached the target each time if there is one."""
@@ -73,7 +80,7 @@ class Explored:
 
     def draws(self, each: int) -> int:
         """How often a config was drawn: every one once, and again for up to ``each`` more seeds."""
-        return sum(-(-len(seeds) // each) for seeds in self.begun.values())
+        return sum(math.ceil(len(seeds) / each) for seeds in self.begun.values())
 
     @cached_property
     def running(self) -> int:
@@ -81,13 +88,41 @@ class Explored:
         return sum(trial.state == "running" for trial in self.trials)
 
 
-class _Index:
-    """The trials of a growing history that count; a trial is read anew only when it has changed.
+@dataclass
+class _Launched:
+    """What was launched, by config; see ``Explored``."""
 
-    What is in its mappings is replaced, never changed.
+    configs: dict[str, Description] = field(default_factory=dict)
+    edits: dict[str, Data | None] = field(default_factory=dict)
+    begun: dict[str, frozenset[int]] = field(default_factory=dict)
+
+    def copy(self) -> _Launched:
+        """One that may be changed."""
+        return _Launched(dict(self.configs), dict(self.edits), dict(self.begun))
+
+    def take(self, trial: Trial) -> None:
+        """Take up a trial."""
+        name = trial.config_id
+        self.configs.setdefault(name, trial.request.description)
+        self.edits.setdefault(name, trial.request.purpose.edit)
+        self.begun[name] = self.begun.get(name, frozenset()) | {trial.seed}
+
+
+class _Index:
+    """The trials of a growing history that count; what a trial comes to is worked out once.
+
+    Numbers come in order, and what has ended does not run again, unless it counts as interrupted.
+    What is in the mappings is replaced, never changed.
 
     Args:
         problem: What is searched.
+
+    Attributes:
+        trials: Number -> trial; not those interrupted.
+        launched: By config.
+        rows: Config id -> seed -> trial that has ended, by number.
+        qualities: Config id -> mean quality.
+        known: Number of a trial that has ended -> its quality.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -97,13 +132,10 @@ class _Index:
     def _clear(self) -> None:
         self._version = 0
         self.trials: dict[int, Trial] = {}
-        self.configs: dict[str, Description] = {}
-        self.edits: dict[str, Data | None] = {}
-        self.begun: dict[str, frozenset[int]] = {}
+        self.launched = _Launched()
         self.rows: dict[str, dict[int, Trial]] = {}
         self.qualities: dict[str, float] = {}
         self.known: dict[int, float | None] = {}
-        """Number of a trial that has ended -> its quality."""
         self._interrupted: dict[int, Trial] = {}
 
     def follow(self, history: History) -> None:
@@ -123,7 +155,7 @@ class _Index:
         return [
             trial
             for (name, seed), trial in latest.items()
-            if seed not in self.begun.get(name, ())
+            if seed not in self.launched.begun.get(name, ())
             and not over_limit(self.problem, trial.request.description)
         ]
 
@@ -138,30 +170,24 @@ class _Index:
         if _pending(trial):
             self._interrupted[trial.number] = trial
             return
-        name = trial.config_id
         self.trials[trial.number] = trial
-        self.configs.setdefault(name, trial.request.description)
-        self.edits.setdefault(name, trial.request.purpose.edit)
-        self.begun[name] = self.begun.get(name, frozenset()) | {trial.seed}
+        self.launched.take(trial)
         if trial.state != "running":
-            self._measure(name, trial)
+            self._measure(trial.config_id, trial)
 
     def _measure(self, name: str, trial: Trial) -> None:
         own = [*self.rows.get(name, {}).values(), trial]
         self.rows[name] = {t.seed: t for t in sorted(own, key=lambda trial: trial.number)}
         self.known[trial.number] = expected_quality(trial, self.problem.objective)
         found = [q for t in self.rows[name].values() if (q := self.known[t.number]) is not None]
-        self.qualities.pop(name, None)
         if found:
-            self.qualities[name] = _mean(found)
+            self.qualities[name] = fmean(found)
+        else:
+            self.qualities.pop(name, None)
 
 
 _INDICES: WeakKeyDictionary[History, _Index] = WeakKeyDictionary()
 """An index goes on where it was while its history grows; it is what a new one would be."""
-
-
-def _mean(values: Sequence[float]) -> float:
-    return values[0] if len(values) == 1 else math.fsum(sorted(values)) / len(values)
 
 
 def _counts(trial: Trial, problem: Problem) -> bool:

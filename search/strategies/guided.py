@@ -41,9 +41,9 @@ RIVALS = 4
 SURE = 1.645
 """Deviations by which the best has to lead: 95 %, one-sided."""
 DARING = 0.5
-"""Factor on the boldness of draws where there is a target: what a draw hopes of quality and what it
-hopes of the margin have to come true together. The best of so many configs under a draw as bold as
-the posterior misses nine times in ten."""
+"""Factor on the boldness of draws where there is a target, reached so far or not. The best of so
+many configs under a draw as bold as the posterior misses it nine times in ten, and from a miss less
+is learnt."""
 REPEATS = 3
 """Seeds of the baseline, which every finalist is compared with."""
 AIMS = 3

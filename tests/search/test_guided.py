@@ -240,6 +240,17 @@ def test_the_first_configs_share_out_every_axis():
         assert counts.max() - counts.min() <= 2  # one that was drawn already is replaced
 
 
+def test_many_draws_reach_the_target():
+    reached = []
+    for first in (0, 1000):
+        world = race(0.005)
+        search = Simulation(Guided(trials=100), world.problem(first=first), world)
+        search.run(max_trials=60)
+        reached += [t.end is not None and t.end.status == "target_reached" for t in search.history]
+        del reached[-60:-35]  # at first nothing is known
+    assert np.mean(reached) > 0.25  # draws as bold as the posterior: 0.1
+
+
 def test_where_no_config_has_the_margin_the_nearest_is_tried():
     world = race()
     problem = world.problem()
