@@ -112,14 +112,25 @@ def test_of_a_growing_history_all_is_seen(first: int):
         history.put(change)
         if rng.random() < 0.5:
             continue  # several changes at a time
-        for asked in (problem, replace(problem, clock="elsewhere")):
-            found, wanted = Explored.of(asked, history), read(asked, history)
-            for name in SEEN:
-                assert getattr(found, name) == wanted[name], name
-            for name in ("configs", "rows"):
-                assert list(getattr(found, name)) == list(wanted[name])
-            for name, row in found.rows.items():
-                assert list(row) == list(wanted["rows"][name])
+        assert_all_is_seen(problem, history)
+
+
+def test_of_one_history_every_problem_sees_its_own():
+    history, problem = History(), Hill(limit=1e9).problem()
+    for change in lives(problem, Random(1), count=30):
+        history.put(change)
+        assert_all_is_seen(problem, history)
+        assert_all_is_seen(replace(problem, clock="elsewhere"), history)
+
+
+def assert_all_is_seen(problem: Problem, history: History) -> None:
+    found, wanted = Explored.of(problem, history), read(problem, history)
+    for name in SEEN:
+        assert getattr(found, name) == wanted[name], name
+    for name in ("configs", "rows"):
+        assert list(getattr(found, name)) == list(wanted[name])
+    for name, row in found.rows.items():
+        assert list(row) == list(wanted["rows"][name])
 
 
 def test_what_was_seen_stays_as_it_was():
