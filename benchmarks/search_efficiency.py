@@ -69,7 +69,7 @@ PICKS = 2000
 PEERS = ("tpe", "gp", "nsgaii", "cmaes")
 DEEP = 5
 """Seeds that go on to the largest budget, which costs most of the time; the others end at BAR."""
-SLOW = {"gp": (3, 100, (0.005,))}
+SLOW = {"gp": (6, 100, NOISES)}
 """Searches too slow to repeat: how many seeds, how many trainings, which noises."""
 
 

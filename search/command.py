@@ -101,6 +101,7 @@ def search(options: Options) -> None:
         with exploration.trainer.describer() as describer:
             baseline = _baseline(describer, exploration, document)
             problem = problem_of(exploration, baseline, describer, None)
+            exploration.strategy.check(problem)
             if options.as_json:
                 for line in exploration.strategy.listing(problem):
                     console.out(json.dumps(line), highlight=False)
@@ -153,6 +154,7 @@ def _search(
             ):
                 study.forgive(baseline.config_id)  # it ended the last run, and may be mended
             problem = problem_of(exploration, baseline, describer, executor)
+            exploration.strategy.check(problem)
             if not study.history.decisions:
                 check_first_round(problem)
             reason = _run(console, options, exploration, problem, study, executor, folder)

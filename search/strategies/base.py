@@ -126,6 +126,13 @@ class Strategy(Component):
         """
         return iter(())
 
+    def check(self, problem: Problem) -> None:
+        """Refuse what no proposal can be made for, before anything is trained.
+
+        Raises:
+            InputError: For such a problem.
+        """
+
     @property
     def weighs_losers(self) -> bool:
         """Whether a trial that is worse in quality may still be taken, so none may end early."""

@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from search.costs import COSTS
-from search.history import Description, History
+from search.history import Description
 from search.moves import Edit
-from search.strategies.base import Problem, Proposal, strategies
+from search.strategies.base import Problem, strategies
 from search.strategies.belief import Belief, Wish, belief_of
 from search.strategies.explored import Explored
 from search.strategies.model.ascent import LEAST, Climb, Moves
@@ -68,7 +68,7 @@ class Guided(Sampling):
     scatter: Annotated[int, Field(ge=0)] = 8
     """Configs drawn before the model leads, their layers alike: at random, but so that each choice
     and each part of a range has its share."""
-    boldness: Annotated[float, Field(gt=0)] = 1.0
+    boldness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Factor on the deviation of a draw from the mean. At 1 it is Thompson sampling proper; with a
     target it is half of that for quality, and a quarter for the margin."""
     sober: Annotated[int, Field(ge=2)] = 3
@@ -81,12 +81,13 @@ class Guided(Sampling):
         """See ``Strategy.weighs_losers``: one may be the best under its cap."""
         return self.caps is not None
 
-    def propose(self, problem: Problem, history: History) -> Proposal:
-        """See ``Strategy.propose``.
+    def check(self, problem: Problem) -> None:
+        """See ``Strategy.check``.
 
         Raises:
-            InputError: For caps on a cost that has to be measured.
+            InputError: For a rule without an end, or caps on a cost that has to be measured.
         """
+        super().check(problem)
         cost = problem.objective.cost
         if self.caps is not None and cost not in _known(problem):
             raise InputError(
@@ -94,7 +95,6 @@ class Guided(Sampling):
                 "under a cap on it; choose a cost that the trainer's describe tells, or leave "
                 "caps out"
             )
-        return super().propose(problem, history)
 
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""

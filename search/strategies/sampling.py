@@ -76,6 +76,15 @@ class Sampling(Strategy):
         with _cores().limit(limits=1):
             return _Course(self, problem, history).propose()
 
+    def check(self, problem: Problem) -> None:
+        """See ``Strategy.check``.
+
+        Raises:
+            InputError: For a rule without an end.
+        """
+        if self.needs_space:
+            lattice_of(problem)
+
     def expected(self, problem: Problem, candidates: int) -> Expected:
         """See ``Strategy.expected``."""
         if self.worker_seconds is not None:

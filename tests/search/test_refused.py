@@ -75,6 +75,13 @@ def test_every_path_that_leads_nowhere_is_told_at_its_line(tmp_path):
         assert f"toy.yaml:{second}:3: space: layers[*].head: no key 'head'" in told.stderr
 
 
+def test_a_rule_without_an_end_is_refused_by_the_dry_run_too(tmp_path):
+    file = exploration(tmp_path, space={"width": {"step": 2}}, strategy={"kind": "guided"})
+    for told in (run(file, tmp_path, check=2), run(file, tmp_path, "--dry-run", check=2)):
+        assert "space.width: no max, so this strategy cannot lay out its values" in told.stderr
+        assert not told.stdout
+
+
 def test_an_impossible_limit_says_that_the_baseline_is_over_it_too(tmp_path):
     file = exploration(tmp_path, objective={"limits": {"parameters": 10}})
     said = run(file, tmp_path, check=2).stderr
