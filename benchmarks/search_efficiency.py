@@ -69,8 +69,11 @@ PICKS = 2000
 PEERS = ("tpe", "gp", "nsgaii", "cmaes")
 DEEP = 5
 """Seeds that go on to the largest budget, which costs most of the time; the others end at BAR."""
-SLOW = {"gp": (6, 100, NOISES)}
-"""Searches too slow to repeat: how many seeds, how many trainings, which noises."""
+SLOW = {
+    ("gp", name): (6, BAR, NOISES) if name in TIMED else (3, BAR, (0.005,)) for name in LANDSCAPES
+}
+"""Searches too slow to repeat as often: how many seeds, how many trainings, which noises. GP takes
+half a minute for the dimensions of the race, and minutes where every layer has its own."""
 
 
 RAW = RESULTS / "search_efficiency.json"
@@ -182,7 +185,7 @@ def planned(quick: bool, seeds: int, names: list[str]) -> list[Case]:
     for landscape in LANDSCAPES:
         for noise in (0.005,) if quick else NOISES:
             for name in names:
-                count, trials, noises = SLOW.get(name, (seeds, BUDGETS[-1], NOISES))
+                count, trials, noises = SLOW.get((name, landscape), (seeds, BUDGETS[-1], NOISES))
                 if name in STEPWISE:
                     trials = LOOP_TRIALS
                 if quick and name not in STEPWISE:
