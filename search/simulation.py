@@ -80,7 +80,11 @@ class Simulation:
 
         Returns:
             The stop decision, or None at a cap.
+
+        Raises:
+            InputError: For a problem that the strategy cannot do.
         """
+        self.strategy.check(self.problem)
         while True:
             proposal = self.strategy.propose(self.problem, self.history)
             proposal = with_probes(proposal, self.problem, self.history)

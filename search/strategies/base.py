@@ -105,7 +105,7 @@ class Strategy(Component):
     """How a search proceeds."""
 
     def propose(self, problem: Problem, history: History) -> Proposal:
-        """What to do next, from nothing but the problem and the history.
+        """What to do next, from nothing but the problem, which passes ``check``, and the history.
 
         Called again whenever a trial has ended or a decision was recorded; requests that the
         history already holds are not repeated.

@@ -41,9 +41,9 @@ RIVALS = 4
 SURE = 1.645
 """Deviations by which the best has to lead: 95 %, one-sided."""
 DARING = 0.5
-"""Factor on the boldness of draws where there is a target, reached so far or not. The best of so
-many configs under a draw as bold as the posterior misses it nine times in ten, and from a miss less
-is learnt."""
+"""Factor on the boldness of draws where the time to a target counts, reached so far or not. The
+best of so many configs under a draw as bold as the posterior misses it nine times in ten, and from
+a miss less is learnt."""
 REPEATS = 3
 """Seeds of the baseline, which every finalist is compared with."""
 AIMS = 3
@@ -69,8 +69,8 @@ class Guided(Sampling):
     """Configs drawn before the model leads, their layers alike: at random, but so that each choice
     and each part of a range has its share."""
     boldness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Factor on the deviation of a draw from the mean. At 1 it is Thompson sampling proper; with a
-    target it is half of that for quality, and a quarter for the margin."""
+    """Factor on the deviation of a draw from the mean. At 1 it is Thompson sampling proper; for the
+    gain time_to_target it is half of that for quality, and a quarter for the margin."""
     sober: Annotated[int, Field(ge=2)] = 3
     """One draw in so many is the best by the mean, without chance, or repeats one that may be."""
     caps: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, strict=False)

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.landscapes.race import race
 from search.history import INTERRUPTED, Failure, History, Request
+from search.objective import Objective
 from search.simulation import Outcome, Simulation, single
 from search.strategies.base import Run
 from search.strategies.belief import Wish
@@ -21,6 +22,7 @@ from search.strategies.model.features import Features
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.random import Random
 from search.strategies.sampling import Begun, Draw, lattice_of
+from spec.errors import InputError
 from tests.search.landscape import SPACE, Hill
 
 
@@ -206,6 +208,13 @@ def test_pareto_mode_ends_with_a_front_over_the_caps():
     assert min(costs) <= caps[0] < max(costs) <= caps[-1]
 
 
+def test_caps_on_a_cost_that_has_to_be_measured_are_refused():
+    world = Hill()
+    problem = replace(world.problem(), objective=Objective(cost="train_seconds"))
+    with pytest.raises(InputError, match=r"strategy.caps: train_seconds is not known"):
+        Simulation(Guided(trials=20, caps=(1.0,)), problem, world).run()
+
+
 def test_a_proposal_leaves_the_cores_to_the_trainers():
     seen: list[set[int]] = []
 
@@ -248,7 +257,7 @@ def test_many_draws_reach_the_target():
         search.run(max_trials=60)
         reached += [t.end is not None and t.end.status == "target_reached" for t in search.history]
         del reached[-60:-35]  # at first nothing is known
-    assert np.mean(reached) > 0.25  # draws as bold as the posterior: 0.1
+    assert np.mean(reached) > 0.35  # 0.49; with draws as bold as the posterior 0.23
 
 
 def test_where_no_config_has_the_margin_the_nearest_is_tried():
