@@ -3,7 +3,8 @@
     python -m benchmarks.scale [--quick]
 
 First a search by ``greedy``, written to a real study; then a single proposal of other strategies
-after as many trials at random. The bar is for ``greedy``: propose and record together.
+after as many trials at random. The bar is for propose and record together, of ``greedy`` and of
+``guided``.
 """
 
 from __future__ import annotations
@@ -180,22 +181,23 @@ def main() -> int:
         for row in rows
     ]
     lines += ["", "one proposal of others, ms", "trials " + " ".join(f"{n:>8}" for n in OTHERS)]
+    others = proposing(marks)
     lines += [
         f"{mark:6} " + " ".join(f"{1e3 * seconds:8.1f}" for seconds in row)
-        for mark, row in zip(marks, proposing(marks), strict=True)
+        for mark, row in zip(marks, others, strict=True)
     ]
-    lines.append("")
-    _, propose, record, _, _ = rows[-1]
-    lines.append(
-        f"propose and record at {rows[-1][0]:,} trials: {1e3 * (propose + record):.1f} ms a trial "
-        f"(bar: below {1e3 * BAR:.0f} ms)"
-    )
+    trials, propose, record, _, _ = rows[-1]
+    guided = others[-1][list(OTHERS).index("guided")]
+    taken = {"greedy": propose + record, "guided": guided + record}
+    told = ", ".join(f"{name} {1e3 * seconds:.1f} ms" for name, seconds in taken.items())
+    bar = f"(bar: below {1e3 * BAR:.0f} ms each)"
+    lines += ["", f"propose and record a trial at {trials:,} trials: {told} {bar}"]
     text = "\n".join(lines)
     print(text)
     if not quick:
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(f"python -m benchmarks.scale\n\n{text}\n", encoding="utf-8")
-    return int(propose + record >= BAR)
+    return int(max(taken.values()) >= BAR)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from statistics import fmean
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from search.gains import expected_quality
@@ -14,6 +14,8 @@ from search.history import CONFIRM, INTERRUPTED, Description, History, Trial
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import over_limit
 from spec.config import Data
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class Explored:
         qualities: Config id -> mean quality over its seeds; configs without a measurement are
             absent.
         known: Number of a trial that has ended -> its quality.
+        running: Trials under way.
     """
 
     problem: Problem
@@ -45,6 +48,7 @@ class Explored:
     rows: Mapping[str, Mapping[int, Trial]]
     qualities: Mapping[str, float]
     known: Mapping[int, float | None]
+    running: int
 
     @classmethod
     def of(cls, problem: Problem, history: History) -> Explored:
@@ -56,18 +60,18 @@ class Explored:
         launched, lost = index.launched.copy(), index.wanted()
         for trial in lost:
             launched.take(trial)
-        rows = {name: index.rows[name] for name in launched.configs if name in index.rows}
         return cls(
             problem=problem,
             history=history,
-            trials=[index.trials[number] for number in sorted(index.trials)],
+            trials=list(index.trials.values()),
             lost=lost,
             configs=launched.configs,
             edits=launched.edits,
             begun=launched.begun,
-            rows=rows,
-            qualities={n: index.qualities[n] for n in rows if n in index.qualities},
+            rows=_without(index.untold, index.rows),
+            qualities=_without(index.unmeasured, index.qualities),
             known=dict(index.known),
+            running=len(index.trials) - len(index.known),
         )
 
     def quality(self, trial: Trial) -> float | None:
@@ -80,12 +84,14 @@ class Explored:
 
     def draws(self, each: int) -> int:
         """How often a config was drawn: every one once, and again for up to ``each`` more seeds."""
-        return sum(math.ceil(len(seeds) / each) for seeds in self.begun.values())
+        missing = sum(-len(seeds) % each for seeds in self.partly(each).values())
+        return (sum(map(len, self.begun.values())) + missing) // each
 
-    @cached_property
-    def running(self) -> int:
-        """Trials under way."""
-        return sum(trial.state == "running" for trial in self.trials)
+    def partly(self, each: int) -> dict[str, frozenset[int]]:
+        """What was begun on a number of seeds that is no multiple of ``each``."""
+        if each == 1:
+            return {}
+        return {name: seeds for name, seeds in self.begun.items() if len(seeds) % each}
 
 
 @dataclass
@@ -118,10 +124,12 @@ class _Index:
         problem: What is searched.
 
     Attributes:
-        trials: Number -> trial; not those interrupted.
+        trials: Number -> trial, by number; not those interrupted.
         launched: By config.
         rows: Config id -> seed -> trial that has ended, by number.
         qualities: Config id -> mean quality.
+        untold: Configs of which no trial has ended; their row is empty and only keeps the place.
+        unmeasured: Configs without a measurement, likewise.
         known: Number of a trial that has ended -> its quality.
     """
 
@@ -135,6 +143,8 @@ class _Index:
         self.launched = _Launched()
         self.rows: dict[str, dict[int, Trial]] = {}
         self.qualities: dict[str, float] = {}
+        self.untold: set[str] = set()
+        self.unmeasured: set[str] = set()
         self.known: dict[int, float | None] = {}
         self._interrupted: dict[int, Trial] = {}
 
@@ -172,22 +182,38 @@ class _Index:
             return
         self.trials[trial.number] = trial
         self.launched.take(trial)
+        self._place(trial.config_id)
         if trial.state != "running":
             self._measure(trial.config_id, trial)
 
+    def _place(self, name: str) -> None:
+        """Mappings are in the order of launches, whatever ends first."""
+        if name not in self.rows:
+            self.rows[name], self.qualities[name] = {}, math.nan
+            self.untold.add(name)
+            self.unmeasured.add(name)
+
     def _measure(self, name: str, trial: Trial) -> None:
-        own = [*self.rows.get(name, {}).values(), trial]
+        own = [*self.rows[name].values(), trial]
         self.rows[name] = {t.seed: t for t in sorted(own, key=lambda trial: trial.number)}
+        self.untold.discard(name)
         self.known[trial.number] = expected_quality(trial, self.problem.objective)
         found = [q for t in self.rows[name].values() if (q := self.known[t.number]) is not None]
         if found:
             self.qualities[name] = fmean(found)
-        else:
-            self.qualities.pop(name, None)
+            self.unmeasured.discard(name)
 
 
 _INDICES: WeakKeyDictionary[History, _Index] = WeakKeyDictionary()
 """An index goes on where it was while its history grows; it is what a new one would be."""
+
+
+def _without(names: Iterable[str], mapping: Mapping[str, T]) -> dict[str, T]:
+    """A copy of a mapping, which is faster than a new one of what is left."""
+    copy = dict(mapping)
+    for name in names:
+        del copy[name]
+    return copy
 
 
 def _counts(trial: Trial, problem: Problem) -> bool:

@@ -97,9 +97,9 @@ def _informative(explored: Explored) -> list[str]:
         losses = (_lowest(trial) for trial in explored.rows[name].values())
         return max((loss for loss in losses if loss is not None), default=-math.inf)
 
-    hits = [name for name in explored.rows if explored.hit(name)]
-    misses = [name for name in explored.rows if not explored.hit(name)]
-    ranked = sorted(hits, key=explored.qualities.__getitem__, reverse=True)
+    hits = {name: worth for name, worth in explored.qualities.items() if worth > -math.inf}
+    misses = [name for name in explored.rows if name not in hits]
+    ranked = sorted(hits, key=hits.__getitem__, reverse=True)
     ranked += sorted(misses, key=nearness, reverse=True)
     chosen = {*telling(ranked, LEARNT), explored.problem.baseline.config_id}
     return sorted(chosen & explored.rows.keys())

@@ -280,11 +280,9 @@ class _Course:
     def _owed(self) -> list[Request]:
         """Seeds still to come of configs that were begun: trials to run again first."""
         owed = [trial.request for trial in self.explored.lost]
-        baseline = self.problem.baseline.config_id
-        for config_id, begun in self.explored.begun.items():
-            missing = -len(begun) % self._each
-            if not missing:  # what was begun is done in full
-                continue
+        baseline, each = self.problem.baseline.config_id, self._each
+        for config_id, begun in self.explored.partly(each).items():
+            missing = -len(begun) % each
             description = self.explored.configs[config_id]
             if config_id == baseline or not over_limit(self.problem, description):
                 purpose = Purpose(self._round, "explore", self.explored.edits[config_id])

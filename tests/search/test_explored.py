@@ -98,6 +98,7 @@ def read(problem: Problem, history: History) -> dict[str, Any]:
         "rows": {name: row for name, row in rows.items() if row},
         "qualities": {n: pytest.approx(sum(own) / len(own)) for n, own in found.items() if own},
         "known": known,
+        "running": len(kept) - len(ended),
     }
 
 
@@ -127,7 +128,7 @@ def assert_all_is_seen(problem: Problem, history: History) -> None:
     found, wanted = Explored.of(problem, history), read(problem, history)
     for name in SEEN:
         assert getattr(found, name) == wanted[name], name
-    for name in ("configs", "rows"):
+    for name in ("configs", "rows", "qualities"):
         assert list(getattr(found, name)) == list(wanted[name])
     for name, row in found.rows.items():
         assert list(row) == list(wanted["rows"][name])

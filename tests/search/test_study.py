@@ -101,6 +101,25 @@ def test_optunas_own_tools_read_it(study, tmp_path):
     optuna.visualization.plot_optimization_history(seen)
 
 
+def test_a_launched_trial_is_stored_just_as_optuna_itself_would_store_it(study, tmp_path):
+    kind = optuna.distributions.CategoricalDistribution(["x", "y"])
+    asked = {**parameters(request()), "norm": ("y", kind)}
+    study.launch(request(), asked, {"slot": "ä"})
+    (kept,) = study._storage.get_all_trials(study._id)
+    peer = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/peer.db")
+    name = peer.create_new_study([optuna.study.StudyDirection.MINIMIZE], "s")
+    peer.create_new_trial(name, kept)
+    assert kept.params == {**CONFIG, "norm": "y"}
+    for table in ("trials", "trial_params", "trial_user_attributes", "trial_system_attributes"):
+        assert rows(tmp_path / "study.db", table) == rows(tmp_path / "peer.db", table)
+
+
+def rows(file, table):
+    with sqlite3.connect(file) as connection:
+        found = connection.execute(f"SELECT * FROM {table}").fetchall()
+    return sorted(row[1:] for row in found)  # without its own number
+
+
 def test_a_choice_added_later_joins_the_old_ones(study):
     # behaviours 40
     for number, choices in enumerate((["x", "y"], ["y", "z"], ["w", "x", "y", "z"])):
