@@ -4,7 +4,8 @@ python -m benchmarks.search_efficiency [--quick]
 
 Every search starts from the same baseline, under the same cap, on landscapes whose optimum is
 known. Regret is the share of the way from the baseline to the optimum that the config it would
-hand over has left, without noise. Exit status 1 when a bar is missed; such cases stay in the table.
+hand over has left, by what trainings of it come to on average. Exit status 1 when a bar is missed;
+such cases stay in the table.
 """
 
 from __future__ import annotations

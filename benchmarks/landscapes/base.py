@@ -21,7 +21,7 @@ from spec.config import Data, identity
 
 @dataclass
 class Landscape:
-    """A space with a loss for every config, noise on top, and the best loss under the cap.
+    """A space with a loss for every config, noise around it, and the best loss under the cap.
 
     Attributes:
         name: For tables.
@@ -39,7 +39,7 @@ class Landscape:
     _known: dict[str, Description] = field(default_factory=dict)
 
     def loss(self, config: Data) -> float:
-        """The loss without noise."""
+        """What a training of it comes to on average."""
         raise NotImplementedError
 
     def parameters(self, config: Data) -> int:
@@ -60,7 +60,7 @@ class Landscape:
         return self.regret_of(self.loss(config))
 
     def regret_of(self, loss: float) -> float:
-        """The same for a loss without noise."""
+        """The same for a mean loss."""
         return (loss - self.optimum) / (self.loss(self.baseline) - self.optimum)
 
     def problem(self, confirm: int = 0, first: int = 1337, most: int = 5) -> Problem:
