@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from statistics import fmean, median
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from threadpoolctl import threadpool_limits
 
 from benchmarks.landscapes import LANDSCAPES, Landscape, Tabulated
 from benchmarks.oracle import picked
@@ -154,13 +156,19 @@ def run(
     """All cases that are not done yet, a few at a time."""
     todo = [case for case in cases if case not in done]
     started, before = time.monotonic(), len(done)
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_on_one_core) as pool:
         for case, found in pool.map(_one, todo):
             done[case] = found
             save(done)
             if (len(done) - before) % 20 == 0:
                 spent = time.monotonic() - started
                 print(f"{len(done) - before}/{len(todo)} searches, {spent:.0f} s", file=sys.stderr)
+
+
+def _on_one_core() -> None:
+    """Searches that run side by side would wait for each other's threads; GP takes torch's."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threadpool_limits(limits=1)
 
 
 def _one(case: Case) -> tuple[Case, dict[int, float]]:

@@ -30,7 +30,8 @@ from search.session import (
     begin,
     check_baseline,
     check_energy,
-    check_first_round,
+    check_outset,
+    check_strategy,
     finished,
     kept_aside,
     locked,
@@ -101,7 +102,7 @@ def search(options: Options) -> None:
         with exploration.trainer.describer() as describer:
             baseline = _baseline(describer, exploration, document)
             problem = problem_of(exploration, baseline, describer, None)
-            exploration.strategy.check(problem)
+            check_strategy(exploration.strategy, problem, document)
             if options.as_json:
                 for line in exploration.strategy.listing(problem):
                     console.out(json.dumps(line), highlight=False)
@@ -154,9 +155,9 @@ def _search(
             ):
                 study.forgive(baseline.config_id)  # it ended the last run, and may be mended
             problem = problem_of(exploration, baseline, describer, executor)
-            exploration.strategy.check(problem)
+            check_strategy(exploration.strategy, problem, document)
             if not study.history.decisions:
-                check_first_round(problem)
+                check_outset(problem, exploration.strategy)
             reason = _run(console, options, exploration, problem, study, executor, folder)
     _close(console, exploration, baseline, study, folder, reason)
 

@@ -171,6 +171,11 @@ class Trial:
         return self.request.purpose.phase == PROBE
 
     @property
+    def interrupted(self) -> bool:
+        """Whether it ended through no fault of its own, so that it may run again."""
+        return self.failure is not None and self.failure.reason == INTERRUPTED
+
+    @property
     def joules(self) -> float | None:
         """What its GPU consumed while it ran, by the GPU's counter; None when that is unknown.
 
@@ -304,7 +309,7 @@ class History:
     def pending(self, request: Request) -> bool:
         """Whether a request still waits to be launched: never tried, or interrupted."""
         trial = self.find(request)
-        return trial is None or (trial.failure is not None and trial.failure.reason == INTERRUPTED)
+        return trial is None or trial.interrupted
 
     @property
     def accepted(self) -> list[Decision]:

@@ -11,17 +11,19 @@ from rich.table import Table
 
 from search.costs import COSTS, size
 from search.exploration import Exploration
-from search.session import check_first_round
-from search.strategies.base import Problem
-from search.strategies.neighbourhood import Candidate, neighbourhood
+from search.moves import Edit
+from search.session import check_outset
+from search.strategies.base import Candidate, Problem
+from search.strategies.model.lattice import said
 
 SHARE_OF_PEAK = 0.3
 """Share of a plain matrix product's speed that training is assumed to reach."""
 
 
 def show_plan(console: Console, problem: Problem, exploration: Exploration) -> None:
-    """List the first round's candidates with costs, rejections with reasons, and an estimate."""
-    candidates = neighbourhood(problem, problem.baseline, {})
+    """List what is tried first with costs, rejections with reasons, and an estimate."""
+    strategy = exploration.strategy
+    candidates = strategy.outset(problem)
     cost = COSTS[problem.objective.cost]
     table = Table(box=None, padding=(0, 2), show_edge=False)
     table.add_column("candidate", overflow="fold")
@@ -32,28 +34,34 @@ def show_plan(console: Console, problem: Problem, exploration: Exploration) -> N
     for candidate in candidates:
         table.add_row(*_row(problem, candidate))
     console.print(table)
-    runnable = [candidate for candidate in candidates if not candidate.rejected]
-    check_first_round(problem)
-    _estimate(console, problem, exploration, len(candidates), len(runnable))
+    rejected = sum(bool(candidate.rejected) for candidate in candidates)
+    told = f", {rejected} rejected" if rejected else ""
+    console.print(f"\n{len(candidates)} {strategy.outset_words}{told}", soft_wrap=True)
+    check_outset(problem, strategy)
+    _estimate(console, problem, exploration)
 
 
 def _row(problem: Problem, candidate: Candidate) -> tuple[str, str, str, str]:
+    words = _changes(candidate.edit)
     if candidate.description is None:
-        return candidate.edit.key, "", "", candidate.rejected
+        return words, "", "", candidate.rejected
     cost = COSTS[problem.objective.cost]
     before, after = (cost.known(d.inventory) for d in (problem.baseline, candidate.description))
     change = f"{after - before:+,.6g}" if before is not None and after is not None else "measured"
     own = size(candidate.description.inventory.get("parameters"))
-    return candidate.edit.key, own, change, candidate.rejected
+    return words, own, change, candidate.rejected
 
 
-def _estimate(
-    console: Console, problem: Problem, exploration: Exploration, found: int, runnable: int
-) -> None:
-    expected = exploration.strategy.expected(problem, runnable)
+def _changes(edit: Edit) -> str:
+    if edit.op != "several":
+        return edit.key
+    return ", ".join(f"{path} {said(value)}" for path, value in edit.value.items())
+
+
+def _estimate(console: Console, problem: Problem, exploration: Exploration) -> None:
+    expected = exploration.strategy.expected(problem)
     workers = exploration.executor.cpu_workers()
     on = f"on {workers} worker{'' if workers == 1 else 's'}"
-    console.print(f"\n{found} neighbours, {found - runnable} rejected", soft_wrap=True)
     if expected.worker_seconds is not None:
         minutes = expected.worker_seconds / workers / 60
         console.print(f"trials end after {minutes:.2g} min {on}, then the best are confirmed")

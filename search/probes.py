@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from search.history import INTERRUPTED, PROBE, Decision, Description, History, Purpose, Request
+from search.history import PROBE, Decision, Description, History, Purpose, Request
 from search.strategies.base import Problem, Proposal, Run
 
 STEPS = 50
@@ -33,7 +33,7 @@ def with_probes(proposal: Proposal, problem: Problem, history: History) -> Propo
         made = [t for t in history if t.probe and t.config_id == description.config_id]
         own = [t for t in made if t.request.clock == _clock(problem)]
         running += sum(trial.state == "running" for trial in own)
-        done = (t for t in own if t.failure is None or t.failure.reason != INTERRUPTED)
+        done = (t for t in own if not t.interrupted)
         request = _probe(description, problem, history)
         if request is not None and not any(done):
             owed.append(request)

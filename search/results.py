@@ -59,10 +59,7 @@ def derive(exploration: Exploration, baseline: Description, history: History) ->
 
 def counts(history: History) -> dict[str, int]:
     """How many trials are finished, stopped early, failed, interrupted and running."""
-    states = [
-        INTERRUPTED if trial.failure and trial.failure.reason == INTERRUPTED else trial.state
-        for trial in history
-    ]
+    states = [INTERRUPTED if trial.interrupted else trial.state for trial in history]
     return {s: states.count(s) for s in ("finished", "stopped", "failed", INTERRUPTED, "running")}
 
 

@@ -22,9 +22,7 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="List the first round's candidates and costs; train nothing."
-        ),
+        typer.Option("--dry-run", help="List what is tried first and its cost; train nothing."),
     ] = False,
     as_json: Annotated[
         bool,

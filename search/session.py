@@ -23,8 +23,8 @@ from search.gains import quality, shown_value
 from search.history import INTERRUPTED, Description, Failure, Trial
 from search.loop import trial_folder
 from search.objective import Objective
-from search.strategies.base import Problem
-from search.strategies.neighbourhood import neighbourhood, over_limit
+from search.strategies.base import Problem, Strategy
+from search.strategies.neighbourhood import over_limit
 from search.study import Study
 from search.trainers import Describer
 from spec import errors
@@ -295,22 +295,33 @@ def check_energy(exploration: Exploration, executor: Executor, document: Documen
     raise errors.ConfigError([errors.Problem(join(at), words, document.place(at))])
 
 
-def check_first_round(problem: Problem) -> None:
-    """Refuse a search that cannot take a single step.
+def check_strategy(strategy: Strategy, problem: Problem, document: Document) -> None:
+    """Refuse what a strategy cannot do.
 
     Raises:
-        InputError: When every neighbour of the baseline is excluded, with the reasons.
+        ConfigError: With the place in the exploration.
     """
-    candidates = neighbourhood(problem, problem.baseline, {})
+    try:
+        strategy.check(problem)
+    except errors.ConfigError as error:
+        placed = [replace(p, place=p.place or document.place(p.loc)) for p in error.problems]
+        raise errors.ConfigError(placed) from None
+
+
+def check_outset(problem: Problem, strategy: Strategy) -> None:
+    """Refuse a search that has nothing to try.
+
+    Raises:
+        InputError: With the reasons, as far as they are known.
+    """
+    candidates = strategy.outset(problem)
     if not problem.space or any(not candidate.rejected for candidate in candidates):
         return
-    told = "\n".join(
-        f"  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]
+    told = "".join(
+        f"\n  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]
     )
     more = f"\n  (+{len(candidates) - 10} more)" if len(candidates) > 10 else ""
     over = over_limit(problem, problem.baseline)
     own = f", and the baseline itself is out: {over}" if over else ""
-    raise InputError(
-        f"no neighbour of the baseline can be trained{own}; "
-        f"widen the space or raise the limit\n{told}{more}"
-    )
+    where = "no neighbour of the baseline" if candidates else "no config but the baseline"
+    raise InputError(f"{where} can be trained{own}; widen the space or raise the limit{told}{more}")

@@ -272,7 +272,7 @@ class Study:
             trial
             for trial in self.history
             if trial.failure is not None
-            and trial.failure.reason != INTERRUPTED
+            and not trial.interrupted
             and config_id in (None, trial.config_id)
         )
 

@@ -42,7 +42,7 @@ def times(trials: Iterable[Trial], objective: Objective, history: History) -> Da
 
 def times_words(told: Mapping[str, Any], target: float) -> str:
     """The same as a sentence."""
-    seeds = f"{told['seeds']} seed{'' if told['seeds'] == 1 else 's'}"
+    seeds = "1 seed" if told["seeds"] == 1 else f"all {told['seeds']} seeds"
     basis = [f"median of {seeds}", f"{told['misses']} missed" if told["misses"] else ""]
     steps = f"{told['steps']:,.0f} steps"
     tokens = f"{told['tokens']:,.0f} tokens" if told["tokens"] is not None else ""

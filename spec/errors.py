@@ -22,11 +22,13 @@ class Problem:
         path: Dotted path of the offending value, empty for the whole document.
         message: The value, the rule, and the way out.
         place: ``file:line:column`` when the document was read from a file.
+        loc: The path as keys and indices, for one who knows the document and can tell the place.
     """
 
     path: str
     message: str
     place: str = ""
+    loc: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
         named = self.place.endswith(f" {self.path}")  # a place may name the path itself

@@ -13,7 +13,7 @@ from search.costs import COSTS
 from search.history import CONFIRM, Decision, Trial
 from search.moves import Edit
 from search.results import latest_setting
-from search.strategies.neighbourhood import Candidate
+from search.strategies.base import Candidate
 from search.strategies.standing import Bench, Measured, tell
 
 MOST_ROWS = 40

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from search.history import Decision, Description, History, Purpose, Request
 from search.ledger import UNLIMITED, Total
-from search.moves import Rule, neighbours
+from search.moves import Edit, Rule
 from search.objective import Budget, Objective, Seeds
 from spec import errors
 from spec.config import Data, Fault
@@ -44,6 +45,15 @@ class Expected:
     least: int
     most: int | None
     worker_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A change that may be tried: its edit, and what describe said, or why it is out."""
+
+    edit: Edit
+    description: Description | None
+    rejected: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,17 +154,24 @@ class Strategy(Component):
         last = accepted[-1].config_id if accepted else None
         return last or problem.baseline.config_id
 
-    def expected(self, problem: Problem, candidates: int) -> Expected:
-        """What the first decision takes, with so many neighbours of the baseline."""
+    outset_words: ClassVar[str]
+    """What ``outset`` is, after its number."""
+
+    def outset(self, problem: Problem) -> Sequence[Candidate]:
+        """What is tried first beside the baseline, whatever comes of it; and what is out of that.
+
+        Some of it where that goes on and on, but not without what can be trained if anything can.
+        """
+        raise NotImplementedError
+
+    def expected(self, problem: Problem) -> Expected:
+        """What the first decision takes."""
         raise NotImplementedError
 
     def listing(self, problem: Problem) -> Iterator[Data]:
-        """What is known in advance to be tried, one mapping each: for ``--dry-run --json``.
-
-        The one-step changes of the baseline, unless a strategy knows better.
-        """
-        for edit in neighbours(problem.space, problem.baseline.config):
-            yield edit.to_dict()
+        """What is known in advance to be tried, one mapping each: for ``--dry-run --json``."""
+        for candidate in self.outset(problem):
+            yield candidate.edit.to_dict()
 
 
 strategies: Family[Strategy] = Family(

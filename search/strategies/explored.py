@@ -10,7 +10,7 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from search.gains import expected_quality
-from search.history import CONFIRM, INTERRUPTED, Description, History, Trial
+from search.history import CONFIRM, Description, History, Trial
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import over_limit
 from spec.config import Data
@@ -174,10 +174,10 @@ class _Index:
         before = self.trials.get(trial.number)
         if before is None:
             return trial.number in self._interrupted
-        return _pending(trial) or trial.request != before.request
+        return trial.interrupted or trial.request != before.request
 
     def _take(self, trial: Trial) -> None:
-        if _pending(trial):
+        if trial.interrupted:
             self._interrupted[trial.number] = trial
             return
         self.trials[trial.number] = trial
@@ -221,7 +221,3 @@ def _counts(trial: Trial, problem: Problem) -> bool:
     if request.purpose.phase == CONFIRM or request.clock != problem.clock:
         return False
     return request.budget is problem.budget or request.budget == problem.budget
-
-
-def _pending(trial: Trial) -> bool:
-    return trial.failure is not None and trial.failure.reason == INTERRUPTED

@@ -17,8 +17,8 @@ from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice
 from search.strategies.sampling import Begun, Draw, Sampling, lattice_of, usable
 from search.strategies.sweeps import combinations
+from spec import errors
 from spec.config import Data
-from spec.errors import InputError
 
 MOST = 1_000_000
 """A grid larger than this is not walked without a cap on the trials."""
@@ -42,6 +42,22 @@ class Grid(Sampling):
         """See ``Strategy.needs_space``."""
         return self.file is None
 
+    def check(self, problem: Problem) -> None:
+        """See ``Strategy.check``.
+
+        Raises:
+            InputError: For a rule without an end, too large a space, or a file that is no sweep.
+        """
+        super().check(problem)
+        if self.file is not None:
+            next(self._edits(problem), None)
+        elif self.trials is None and (size := lattice_of(problem).size) > MOST:
+            words = (
+                f"the space has {size:,} combinations; cap it with trials, take larger steps, or "
+                "write [:] instead of [*] to move all layers at once"
+            )
+            raise errors.ConfigError([errors.Problem("strategy", words, loc=("strategy",))])
+
     def size(self, problem: Problem) -> int | None:
         """See ``Sampling.size``: all combinations, also those that cannot be trained."""
         return _size(problem, self)
@@ -62,14 +78,7 @@ class Grid(Sampling):
     def _edits(self, problem: Problem) -> Iterator[Edit | None]:
         """Every combination as a change of the baseline."""
         if self.file is None:
-            lattice = lattice_of(problem)
-            if lattice.size > MOST and self.trials is None:
-                raise InputError(
-                    f"strategy.grid: the space has {lattice.size:,} combinations; cap it with "
-                    "trials, take larger steps, or write [:] instead of [*] to move all layers at "
-                    "once"
-                )
-            yield from _walk(lattice)
+            yield from _walk(lattice_of(problem))
             return
         for combination in combinations(Path(self.file)):
             words = ", ".join(map(str, combination.values()))

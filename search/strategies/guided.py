@@ -31,8 +31,8 @@ from search.strategies.sampling import (
     lattice_of,
     usable,
 )
+from spec import errors
 from spec.config import Data
-from spec.errors import InputError
 
 LOOKS = 40
 """Points of one climb that are described in search of one that can be trained."""
@@ -81,20 +81,26 @@ class Guided(Sampling):
         """See ``Strategy.weighs_losers``: one may be the best under its cap."""
         return self.caps is not None
 
+    @property
+    def unaided(self) -> int:
+        """See ``Sampling.unaided``."""
+        return max(1, min(super().unaided, self.scatter))
+
     def check(self, problem: Problem) -> None:
         """See ``Strategy.check``.
 
         Raises:
-            InputError: For a rule without an end, or caps on a cost that has to be measured.
+            ConfigError: For a rule without an end, or caps on a cost that has to be measured.
         """
         super().check(problem)
         cost = problem.objective.cost
         if self.caps is not None and cost not in _known(problem):
-            raise InputError(
-                f"strategy.caps: {cost} is not known before training, so no config can be drawn "
-                "under a cap on it; choose a cost that the trainer's describe tells, or leave "
-                "caps out"
+            words = (
+                f"{cost} is not known before training, so no config can be drawn under a cap on "
+                "it; choose a cost that the trainer's describe tells, or leave caps out"
             )
+            fault = errors.Problem("strategy.caps", words, loc=("strategy", "caps"))
+            raise errors.ConfigError([fault])
 
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""

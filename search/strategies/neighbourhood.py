@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from search.costs import COSTS
 from search.history import Description, Trial
 from search.moves import Edit, neighbours
-from search.strategies.base import Problem, Rejected
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One neighbour: its edit, and what describe said, or why it is out."""
-
-    edit: Edit
-    description: Description | None
-    rejected: str = ""
+from search.strategies.base import Candidate, Problem, Rejected
 
 
 def neighbourhood(

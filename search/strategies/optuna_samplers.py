@@ -79,6 +79,12 @@ class _Sampled(Sampling):
         """Costs to be made small beside the loss; empty for a single objective."""
         return ()
 
+    @property
+    def unaided(self) -> int:
+        """See ``Sampling.unaided``."""
+        alone = int(self.options.get("n_startup_trials", super().unaided))
+        return max(1, min(super().unaided, alone))
+
     @model_validator(mode="after")
     def _sampler_takes_them(self) -> _Sampled:
         known = set(inspect.signature(SAMPLERS[self.sampler_name]).parameters) - {"seed"}

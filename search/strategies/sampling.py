@@ -6,9 +6,9 @@ import math
 from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import count, islice
+from itertools import count, islice, takewhile
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -17,16 +17,18 @@ from threadpoolctl import ThreadpoolController
 from search.history import CONFIRM, Decision, Description, History, Purpose, Request, Trial
 from search.ledger import UNLIMITED, affordable
 from search.moves import Edit
-from search.strategies.base import Expected, Problem, Proposal, Run, Strategy
+from search.strategies.base import Candidate, Expected, Problem, Proposal, Run, Strategy
 from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice
-from search.strategies.neighbourhood import Candidate, over_limit, over_measured_limit
+from search.strategies.neighbourhood import over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
 from search.strategies.verdict import judge, reaches
 from spec.config import Data
 
 TRIES = 1000
 """Random points looked at for one that is new and within the limits, before a space is used up."""
+FIRST = 8
+"""Most configs that are told before any is trained."""
 TOLD = 200
 """Most configs that a decision tells in full, best first."""
 ENDLESS = 10**9
@@ -80,12 +82,34 @@ class Sampling(Strategy):
         """See ``Strategy.check``.
 
         Raises:
-            InputError: For a rule without an end.
+            ConfigError: For a rule without an end.
         """
         if self.needs_space:
             lattice_of(problem)
 
-    def expected(self, problem: Problem, candidates: int) -> Expected:
+    outset_words: ClassVar[str] = "configs drawn first, whatever they come to"
+
+    @property
+    def unaided(self) -> int:
+        """First draws that are told: no more than depend on no result."""
+        return FIRST
+
+    def outset(self, problem: Problem) -> Sequence[Candidate]:
+        """See ``Strategy.outset``."""
+        explored = Explored.of(problem, History())
+        begun: dict[str, Set[int]] = {problem.baseline.config_id: frozenset()}
+        found: list[Candidate] = []
+        draws = (self.draw(explored, index, begun) for index in count(1))
+        for drawn in takewhile(lambda drawn: drawn is not None, draws):
+            assert drawn is not None
+            if drawn.edit is not None:  # not the baseline once more
+                found.append(Candidate(drawn.edit, drawn.description))
+                begun[drawn.description.config_id] = frozenset()
+            if len(found) == self.unaided:
+                break
+        return found
+
+    def expected(self, problem: Problem) -> Expected:
         """See ``Strategy.expected``."""
         if self.worker_seconds is not None:
             return Expected(0, self.trials, self.worker_seconds)
@@ -324,11 +348,11 @@ class _Course:
         """Confirm the best and accept one, or stop."""
         accepted = self.history.accepted
         if accepted and accepted[-1].detail.get("latest") == self._latest:
-            words = f"stopped after {len(self.history)} trials: {reason}"
+            words = f"stopped after {self._count}: {reason}"
             return Decision("stop", self._round, words, detail=self.options.ending(self.explored))
         finalists = self._finalists()
         if not finalists:
-            return self._stop(f"no config was found to be better: {reason}", [], [])
+            return self._stop(reason, "no config was found to be better", [], [])
         fresh = self._fresh()
         asked = [
             self._request(drawn, seed, CONFIRM)
@@ -390,7 +414,7 @@ class _Course:
                 verdicts.append(self._unconfirmed(bench.stand(candidate, seeds, noise)))
         better = [verdict for verdict in verdicts if verdict["confirmed"]]
         if not better:
-            return self._stop(f"nothing better was confirmed: {reason}", verdicts, [bench])
+            return self._stop(reason, "nothing better was confirmed", verdicts, [bench])
         chosen = better[0]  # as ranked, when nothing new was learnt since
         if found:
             chosen = max(better, key=lambda verdict: (verdict["gain"]["mean"], verdict["key"]))
@@ -433,8 +457,16 @@ class _Course:
         }
         return Decision("accept", self._round, words, drawn.config, config_id, detail)
 
-    def _stop(self, words: str, verdicts: list[Data], bench: Sequence[Bench]) -> Decision:
-        words = f"stopped after {len(self.history)} trials: {words}"
+    @property
+    def _count(self) -> str:
+        """How many trials it took, as ``trials`` counts them."""
+        trials = [t for t in self.history if not t.probe and not t.interrupted]
+        return f"{len(trials)} trials"
+
+    def _stop(
+        self, reason: str, found: str, verdicts: list[Data], bench: Sequence[Bench]
+    ) -> Decision:
+        words = f"stopped after {self._count} ({reason}): {found}"
         detail = self._detail(verdicts, bench) | self.options.ending(self.explored)
         return Decision("stop", self._round, words, detail=detail)
 

@@ -22,7 +22,7 @@ from search.gains import (
 )
 from search.history import Description, Trial
 from search.objective import Objective
-from search.strategies.neighbourhood import Candidate
+from search.strategies.base import Candidate
 from search.to_target import told_times
 from spec.config import Data
 

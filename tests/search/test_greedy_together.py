@@ -9,14 +9,13 @@ from search.history import Decision, Description, Failure, History
 from search.moves import Edit, neighbours
 from search.objective import Budget, Objective, Seeds
 from search.simulation import Outcome, Simulation
-from search.strategies.base import Rejected, Run
+from search.strategies.base import Candidate, Rejected, Run
 from search.strategies.greedy import Greedy
 from search.strategies.greedy.ground import Ground
 from search.strategies.greedy.lazy import earlier_gains
 from search.strategies.greedy.round import KNOWN_WELL, OWN_SEEDS
 from search.strategies.greedy.spending import levels
 from search.strategies.greedy.together import together
-from search.strategies.neighbourhood import Candidate
 from search.strategies.standing import Standing
 from spec.config import identity
 from tests.search.landscape import Hill

@@ -77,8 +77,19 @@ def test_every_path_that_leads_nowhere_is_told_at_its_line(tmp_path):
 
 def test_a_rule_without_an_end_is_refused_by_the_dry_run_too(tmp_path):
     file = exploration(tmp_path, space={"width": {"step": 2}}, strategy={"kind": "guided"})
+    line = 1 + file.read_text().splitlines().index("  width:")
     for told in (run(file, tmp_path, check=2), run(file, tmp_path, "--dry-run", check=2)):
-        assert "space.width: no max, so this strategy cannot lay out its values" in told.stderr
+        place = f"toy.yaml:{line}:3: space.width"
+        assert f"{place}: no max, so this strategy cannot lay out its values" in told.stderr
+        assert not told.stdout
+
+
+def test_too_large_a_grid_is_refused_before_anything_is_trained(tmp_path):
+    space = {"width": {"step": 2, "max": 2000}, "rate": {"scale": 1.001, "min": 1.0, "max": 4.0}}
+    file = exploration(tmp_path, space=space, strategy={"kind": "grid"})
+    line = 1 + file.read_text().splitlines().index("strategy:")
+    for told in (run(file, tmp_path, check=2), run(file, tmp_path, "--dry-run", check=2)):
+        assert f"toy.yaml:{line}:1: strategy: the space has" in told.stderr
         assert not told.stdout
 
 

@@ -59,6 +59,18 @@ def test_the_first_trial_is_the_baseline(search: Simulation):
     assert search.history[0].config_id == search.problem.baseline.config_id
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_told_in_advance_is_tried_first(kind: str, workers: int):
+    search = searched(kind, Hill(noise=0.002), workers)
+    outset = made(kind).outset(search.problem)
+    wanted = [c.description.config_id for c in outset if c.description and not c.rejected]
+    tried = dict.fromkeys(trial.config_id for trial in search.history)
+    del tried[search.problem.baseline.config_id]
+    assert list(tried)[: len(wanted)] == wanted
+    assert len(wanted) >= 4
+
+
 def test_proposing_twice_gives_the_same(search: Simulation):
     history = beginning(search.history, 5)
     ways = [search.strategy.propose(search.problem, history) for _ in range(2)]

@@ -185,8 +185,8 @@ def test_a_sweep_file_ends_when_it_is_used_up(tmp_path: Path):
 def test_a_grid_expects_no_more_than_there_is():
     world = Hill(limit=1e9, space={"width": SPACE["width"]})
     for trials in (None, 1000):
-        assert Grid(trials=trials).expected(world.problem(confirm=0), 2).most == 6
-    assert Grid(trials=4).expected(world.problem(confirm=0), 2).most == 4
+        assert Grid(trials=trials).expected(world.problem(confirm=0)).most == 6
+    assert Grid(trials=4).expected(world.problem(confirm=0)).most == 4
 
 
 def test_a_grid_too_large_to_walk_is_refused():

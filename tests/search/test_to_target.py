@@ -21,11 +21,11 @@ from search.probes import exclusive_step_ms
 from search.run import app as run
 from search.show import app as show
 from search.simulation import Outcome, Simulation
+from search.strategies.base import Candidate
 from search.strategies.explored import Explored
 from search.strategies.greedy import Greedy
 from search.strategies.guided import Guided
 from search.strategies.lessons import lessons
-from search.strategies.neighbourhood import Candidate
 from search.strategies.random import Random
 from search.strategies.standing import Bench
 from search.strategies.verdict import judge, reaches

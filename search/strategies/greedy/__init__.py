@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import ClassVar
 
 from search.history import Decision, History
 from search.objective import Budget
-from search.strategies.base import Expected, Problem, Proposal, strategies
+from search.strategies.base import Candidate, Expected, Problem, Proposal, strategies
 from search.strategies.greedy import raising
 from search.strategies.greedy.ground import Ground
 from search.strategies.greedy.options import Options
 from search.strategies.greedy.round import OWN_SEEDS, Round
 from search.strategies.greedy.words import count
+from search.strategies.neighbourhood import neighbourhood
 from spec.config import Fault
 
 
@@ -35,6 +37,8 @@ class Greedy(Options):
     (``search.strategies.greedy.lazy``); that decides what is trained, never what is accepted.
     """
 
+    outset_words: ClassVar[str] = "neighbours"
+
     def propose(self, problem: Problem, history: History) -> Proposal:
         """See ``Strategy.propose``."""
         steps = len(history.accepted)
@@ -55,9 +59,14 @@ class Greedy(Options):
         if self.raise_budget is not None:
             yield from raising.faults(budget, self.raise_budget, longest)
 
-    def expected(self, problem: Problem, candidates: int) -> Expected:
+    def outset(self, problem: Problem) -> Sequence[Candidate]:
+        """See ``Strategy.outset``."""
+        return neighbourhood(problem, problem.baseline, {})
+
+    def expected(self, problem: Problem) -> Expected:
         """See ``Strategy.expected``."""
         seeds = problem.seeds
+        candidates = sum(not candidate.rejected for candidate in self.outset(problem))
         least = candidates * seeds.screen + max(seeds.screen, min(OWN_SEEDS, seeds.max))
         widths = [max(2, self.race >> block) for block in range(seeds.max - seeds.screen)]
         raced = sum(min(width, candidates) for width in widths)

@@ -8,9 +8,9 @@ from functools import cached_property
 from search.gains import Noise
 from search.history import Description, History, Purpose
 from search.objective import Budget
-from search.strategies.base import Problem
+from search.strategies.base import Candidate, Problem
 from search.strategies.greedy.options import Options
-from search.strategies.neighbourhood import Candidate, neighbourhood
+from search.strategies.neighbourhood import neighbourhood
 
 
 @dataclass(frozen=True, eq=False)

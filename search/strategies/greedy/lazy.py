@@ -17,7 +17,7 @@ from typing import Any
 
 from search.gains import Gain
 from search.history import Decision
-from search.strategies.neighbourhood import Candidate
+from search.strategies.base import Candidate
 from search.strategies.standing import Bench, CostChange, Standing, best_first, places
 from spec.config import Data
 from spec.path import Path

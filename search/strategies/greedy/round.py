@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from search.history import CALIBRATE, CONFIRM
-from search.strategies.base import Proposal, Run
+from search.strategies.base import Candidate, Proposal, Run
 from search.strategies.greedy.decisions import Outcome
 from search.strategies.greedy.ground import Ground
 from search.strategies.greedy.lazy import (
@@ -20,7 +20,7 @@ from search.strategies.greedy.lazy import (
 from search.strategies.greedy.spending import levels
 from search.strategies.greedy.together import together
 from search.strategies.greedy.trials import Trials
-from search.strategies.neighbourhood import Candidate, over_measured_limit
+from search.strategies.neighbourhood import over_measured_limit
 from search.strategies.standing import Standing, best_first, contenders, tell
 from search.strategies.verdict import Verdict, judge
 from spec.config import Data

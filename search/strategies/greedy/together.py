@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.moves import Edit
-from search.strategies.base import Rejected
+from search.strategies.base import Candidate, Rejected
 from search.strategies.greedy.ground import Ground
-from search.strategies.neighbourhood import Candidate, over_limit
+from search.strategies.neighbourhood import over_limit
 from search.strategies.standing import Standing
 from spec.path import Path, Span
 

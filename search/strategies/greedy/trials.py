@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from search.gains import Noise, scores
 from search.history import CONFIRM, INTERRUPTED, Description, History, Purpose, Request, Trial
-from search.strategies.base import Problem, Run, StrategyFailed
-from search.strategies.neighbourhood import Candidate
+from search.strategies.base import Candidate, Problem, Run, StrategyFailed
 from search.strategies.standing import Bench
 
 _TOO_MANY = 3

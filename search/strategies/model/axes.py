@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from search.moves import ChoicesRule, LayersRule, Number, Rule, ScaleRule, StepRule, chosen
 from spec.config import Data
-from spec.errors import InputError
+from spec.errors import ConfigError, Problem
 from spec.path import Path, PathError, Span
 
 MOST_LEVELS = 10_000
@@ -104,7 +104,7 @@ def axes(space: Mapping[str, Rule], baseline: Data) -> list[Axis]:
     A rule for ``[:]`` adds nothing where ``[*]`` moves the same places one by one.
 
     Raises:
-        InputError: For a rule without an end: such a space has no bounds to search within.
+        ConfigError: For a rule without an end: such a space has no bounds to search within.
     """
     found = [
         _axis(Path.parse(text), rule, baseline)
@@ -202,7 +202,7 @@ def _inside(axis: Axis, other: Axis) -> bool:
 
 def _lengths(path: Path, rule: LayersRule, length: int) -> tuple[int, ...]:
     if rule.duplicate and rule.max is None:
-        raise InputError(f"space.{path}: duplicate without an end; give the rule a max")
+        raise _refused(path, "duplicate without an end; give the rule a max")
     least = min(rule.min, length) if rule.drop else length
     most = max(rule.max or length, length) if rule.duplicate else length
     return tuple(range(max(least, 1), most + 1))
@@ -213,9 +213,10 @@ def _reached(path: Path, rule: StepRule | ScaleRule, value: Number) -> list[Numb
     rule.moved(path, value, lambda same: same)  # refuses what is no number
     if rule.max is None or (rule.min is None and value <= 0):
         end = "max" if rule.max is None else "min"
-        raise InputError(
-            f"space.{path}: no {end}, so this strategy cannot lay out its values; give the rule "
-            f"a {end}, or search with strategy: greedy"
+        raise _refused(
+            path,
+            f"no {end}, so this strategy cannot lay out its values; give the rule a {end}, or "
+            "search with strategy: greedy",
         )
     if rule.min is None:
         rule = rule.model_copy(update={"min": 1 if isinstance(value, int) else value * 1e-6})
@@ -225,8 +226,12 @@ def _reached(path: Path, rule: StepRule | ScaleRule, value: Number) -> list[Numb
         while (there := rule.moved(path, here, change)) != here:
             found.append(here := there)
             if len(found) > MOST_LEVELS:
-                raise InputError(f"space.{path}: over {MOST_LEVELS:,} values; take larger steps")
+                raise _refused(path, f"over {MOST_LEVELS:,} values; take larger steps")
     return found
+
+
+def _refused(path: Path, words: str) -> ConfigError:
+    return ConfigError([Problem(f"space.{path}", words, loc=("space", str(path)))])
 
 
 def _chosen(levels: Sequence[Any], value: Any, otherwise: int) -> int:

@@ -165,7 +165,7 @@ class Lattice:
             changes |= self._changes(axis, point)
         if not changes:
             return None
-        words = ", ".join(_said(value) for value in changes.values())
+        words = ", ".join(said(value) for value in changes.values())
         return Edit(", ".join(changes), "several", changes, f"= {words}")
 
     def config(self, point: Points) -> Data:
@@ -248,10 +248,11 @@ def _has(axis: Axis, full: Data) -> bool:
         return False
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A level in words."""
     if isinstance(value, list):
         alike = all(item == value[0] for item in value)
-        return _said(value[0]) if alike else "/".join(_said(item) for item in value)
+        return said(value[0]) if alike else "/".join(said(item) for item in value)
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value.get("kind", value)) if isinstance(value, Mapping) else str(value)
