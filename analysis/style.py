@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from analysis.blocks import Figure
+from spec.words import counted
 
 T = TypeVar("T")
 
@@ -70,11 +71,6 @@ def signed(value: float | None, digits: int = 4) -> str:
     return f"+{text}" if value is not None and value > 0 else text.replace("-", "−")
 
 
-def count(amount: int, thing: str, plural: str = "") -> str:
-    """Such as ``1 trial`` and ``2 trials``."""
-    return f"{amount:,} {thing if amount == 1 else plural or thing + 's'}"
-
-
 def percent(share: float, sign: str = "") -> str:
     """A share for people; with ``sign="+"`` a change."""
     return f"{100 * share:{sign}.3g}\u00a0%".replace("-", "−")
@@ -101,7 +97,7 @@ def thin(items: Sequence[T], important: Iterable[T], most: int = MOST_POINTS) ->
 
 def drawn(amount: int, thing: str) -> str:
     """A sentence about points that ``thin`` left out; empty when it left out none."""
-    return f"Of {count(amount, thing)} {MOST_POINTS:,} are drawn." if amount > MOST_POINTS else ""
+    return f"Of {counted(amount, thing)} {MOST_POINTS:,} are drawn." if amount > MOST_POINTS else ""
 
 
 def window(values: Iterable[float], always: Iterable[float] = ()) -> list[float] | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.blocks import Block, Code, Command, Facts, Fold, Table, Text
-from analysis.style import count, duration, loss, number, percent
+from analysis.style import duration, loss, number, percent
 from analysis.view import View, cost_axis, cost_of
 from search.gains import scores
 from search.history import Trial
@@ -16,6 +16,7 @@ from search.ledger import Ledger
 from search.results import counts, incumbent_of, raised_words
 from search.to_target import median_words
 from spec import yaml
+from spec.words import counted
 
 MOST_DIFFERENCES = 200
 
@@ -129,7 +130,7 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
         for index, pair in enumerate(zip(before, after, strict=True)):
             yield from differences(*pair, f"{path}[{index}]")
     elif isinstance(before, list) and isinstance(after, list) and {*map(type, before)} == {dict}:
-        yield path, count(len(before), "item"), f"{count(len(after), 'item')}, see the YAML"
+        yield path, counted(len(before), "item"), f"{counted(len(after), 'item')}, see the YAML"
     elif before != after:
         yield path, str(before), str(after)
 
@@ -153,7 +154,7 @@ def _asked(view: View) -> Block:
 
 def _rounds(view: View) -> str:
     decisions = len(view.history.decisions)
-    return f"in {count(decisions, 'decision')}" if decisions else "no decision yet"
+    return f"in {counted(decisions, 'decision')}" if decisions else "no decision yet"
 
 
 def _reached(view: View, trials: Sequence[Trial]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from analysis.blocks import Block, Cell, Grid, Text
-from analysis.style import count, loss, number
+from analysis.style import loss, number
 from analysis.view import View, change_of
 from search.gains import scores
 from search.history import Trial
 from search.results import rerun
+from spec.words import counted
 
 
 def trials(view: View) -> list[Block]:
@@ -52,7 +53,7 @@ def _failed(view: View) -> list[Block]:
         if trial.failure is not None
     ]
     columns = ("trial", "state", "reason", "change", "round", "seed")
-    words = f"{count(len(failed), 'trial')} gave no measurement; each is kept with its reason."
+    words = f"{counted(len(failed), 'trial')} gave no measurement; each is kept with its reason."
     return [Text(words), Grid("failures", columns, rows, copy="command")]
 
 
@@ -70,9 +71,9 @@ def _rejected(view: View) -> list[Block]:
         for number, t in told
     ]
     late = sum("postponed" in t for _, t in told)
-    words = f"{count(len(rows) - late, 'candidate')} rejected, most of them before any training."
+    words = f"{counted(len(rows) - late, 'candidate')} rejected, most of them before any training."
     if late:
-        words += f" {count(late, 'candidate')} not measured again, since others promised more."
+        words += f" {counted(late, 'candidate')} not measured again, since others promised more."
     return [Text(words), Grid("rejected", ("round", "candidate", "reason"), rows)]
 
 
@@ -81,7 +82,7 @@ def _censored(view: View) -> list[Block]:
     if not missed:
         return []
     words = (
-        f"{count(missed, 'finished trial')} did not reach the target loss {view.target}: the "
+        f"{counted(missed, 'finished trial')} did not reach the target loss {view.target}: the "
         "time to it is only known to be longer than what was trained."
     )
     return [Text(words)]

@@ -30,7 +30,7 @@ from search.session import (
     begin,
     check_baseline,
     check_energy,
-    check_outset,
+    check_first_round,
     check_strategy,
     finished,
     kept_aside,
@@ -44,6 +44,7 @@ from search.target_words import time_lines
 from search.trainers import Describer, describe_baseline
 from search.trainers.environment import changes
 from spec.errors import InputError
+from spec.words import counted
 from spec.yaml import Document
 
 PIPED_WIDTH = 160
@@ -103,6 +104,7 @@ def search(options: Options) -> None:
             baseline = _baseline(describer, exploration, document)
             problem = problem_of(exploration, baseline, describer, None)
             check_strategy(exploration.strategy, problem, document)
+            check_first_round(problem, exploration.strategy)
             if options.as_json:
                 for line in exploration.strategy.listing(problem):
                     console.out(json.dumps(line), highlight=False)
@@ -157,7 +159,7 @@ def _search(
             problem = problem_of(exploration, baseline, describer, executor)
             check_strategy(exploration.strategy, problem, document)
             if not study.history.decisions:
-                check_outset(problem, exploration.strategy)
+                check_first_round(problem, exploration.strategy)
             reason = _run(console, options, exploration, problem, study, executor, folder)
     _close(console, exploration, baseline, study, folder, reason)
 
@@ -219,7 +221,7 @@ def _close(
         steps = len(history.accepted)
         loss = f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}, "
         console.print(
-            f"{steps} accepted step{'' if steps == 1 else 's'}: "
+            f"{counted(steps, 'accepted step')}: "
             f"{'' if 'time_to_target' in told else loss}"
             f"parameters {size(before['params'])} -> {size(after['params'])}"
             + ("" if cost.name == "parameters" else f"; paid in {cost.name}"),

@@ -12,9 +12,9 @@ from rich.table import Table
 from search.costs import COSTS, size
 from search.exploration import Exploration
 from search.moves import Edit
-from search.session import check_outset
 from search.strategies.base import Candidate, Problem
 from search.strategies.model.lattice import said
+from spec.words import counted
 
 SHARE_OF_PEAK = 0.3
 """Share of a plain matrix product's speed that training is assumed to reach."""
@@ -36,8 +36,7 @@ def show_plan(console: Console, problem: Problem, exploration: Exploration) -> N
     console.print(table)
     rejected = sum(bool(candidate.rejected) for candidate in candidates)
     told = f", {rejected} rejected" if rejected else ""
-    console.print(f"\n{len(candidates)} {strategy.outset_words}{told}", soft_wrap=True)
-    check_outset(problem, strategy)
+    console.print(f"\n{strategy.outset_words(problem, len(candidates))}{told}", soft_wrap=True)
     _estimate(console, problem, exploration)
 
 
@@ -61,7 +60,7 @@ def _changes(edit: Edit) -> str:
 def _estimate(console: Console, problem: Problem, exploration: Exploration) -> None:
     expected = exploration.strategy.expected(problem)
     workers = exploration.executor.cpu_workers()
-    on = f"on {workers} worker{'' if workers == 1 else 's'}"
+    on = f"on {counted(workers, 'worker')}"
     if expected.worker_seconds is not None:
         minutes = expected.worker_seconds / workers / 60
         console.print(f"trials end after {minutes:.2g} min {on}, then the best are confirmed")

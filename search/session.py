@@ -24,7 +24,7 @@ from search.history import INTERRUPTED, Description, Failure, Trial
 from search.loop import trial_folder
 from search.objective import Objective
 from search.strategies.base import Problem, Strategy
-from search.strategies.neighbourhood import over_limit
+from search.strategies.neighbourhood import neighbourhood, over_limit
 from search.study import Study
 from search.trainers import Describer
 from spec import errors
@@ -308,20 +308,24 @@ def check_strategy(strategy: Strategy, problem: Problem, document: Document) -> 
         raise errors.ConfigError(placed) from None
 
 
-def check_outset(problem: Problem, strategy: Strategy) -> None:
-    """Refuse a search that has nothing to try.
+def check_first_round(problem: Problem, strategy: Strategy) -> None:
+    """Refuse a search that cannot take a single step.
 
     Raises:
-        InputError: With the reasons, as far as they are known.
+        InputError: When every neighbour of the baseline is excluded, with the reasons, and the
+            strategy does not come to others.
     """
-    candidates = strategy.outset(problem)
-    if not problem.space or any(not candidate.rejected for candidate in candidates):
+    candidates = neighbourhood(problem, problem.baseline, {})
+    runnable = any(not candidate.rejected for candidate in candidates)
+    if not problem.space or runnable or strategy.leaps(problem):
         return
-    told = "".join(
-        f"\n  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]
+    told = "\n".join(
+        f"  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]
     )
     more = f"\n  (+{len(candidates) - 10} more)" if len(candidates) > 10 else ""
     over = over_limit(problem, problem.baseline)
     own = f", and the baseline itself is out: {over}" if over else ""
-    where = "no neighbour of the baseline" if candidates else "no config but the baseline"
-    raise InputError(f"{where} can be trained{own}; widen the space or raise the limit{told}{more}")
+    raise InputError(
+        f"no neighbour of the baseline can be trained{own}; "
+        f"widen the space or raise the limit\n{told}{more}"
+    )

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.blocks import Block, Chart, Figure, Text
-from analysis.style import count, figure, lines, loss, safe, sentences, thin
+from analysis.style import figure, lines, loss, safe, sentences, thin
 from analysis.view import Step, View, change_of
 from search.gains import best
 from search.history import Trial
 from spec.records import Eval
+from spec.words import counted
 
 MOST_CURVES = 60
 """Curves beside those of the incumbents."""
@@ -158,8 +159,8 @@ def _caption(view: View, grey: Sequence[Trial], trials: int) -> str:
         "Validation loss while training. In colour: the baseline and the accepted steps, one line "
         "per seed that confirmed them; thin and grey: other trials.",
         f"Of {steps} accepted steps the latest {len(marked) - 1}." if steps >= len(marked) else "",
-        f"{shown:,} of {count(trials, 'trial')} with a curve: some running ones, the best, and an "
-        "even sample."
+        f"{shown:,} of {counted(trials, 'trial')} with a curve: some running ones, the best, and "
+        "an even sample."
         if shown < trials
         else "",
         "The frame leaves out the first, steep fall and what diverged; a double click shows all.",

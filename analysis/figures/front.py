@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.blocks import Block, Chart, Figure, Text
-from analysis.style import count, drawn, figure, lines, number, points, sentences, thin, window
+from analysis.style import drawn, figure, lines, number, points, sentences, thin, window
 from analysis.view import View, change_of, cost_axis, cost_of
 from search.costs import COSTS
 from search.history import Trial
+from spec.words import counted
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def front(view: View) -> list[Block]:
         return [Text("No config has been measured yet.")]
     old = len({trial.request.setting for trial in view.trials}) > 1
     caption = sentences(
-        f"Each point is one of {count(len(configs), 'config')}, mean over its seeds. The line "
+        f"Each point is one of {counted(len(configs), 'config')}, mean over its seeds. The line "
         "joins those that no other config beats in both; below and left of it nothing was found. "
         "The means are the measured ones: the lowest of many flatter themselves.",
         drawn(len(configs), "config"),
@@ -121,5 +122,5 @@ def _hover(view: View, spot: Spot, name: str) -> str:
         f"config {first.config_id}, round {first.request.purpose.round}",
         f"{view.quality.name} {number(spot.value, 5)} {view.quality.unit}",
         f"{cost_axis(name)}: {number(spot.cost)}",
-        count(len(spot.trials), "seed"),
+        counted(len(spot.trials), "seed"),
     )

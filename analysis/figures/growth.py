@@ -8,7 +8,6 @@ from typing import Any
 from analysis.blocks import Block, Chart, Figure, Table, Text
 from analysis.style import (
     QUADRANTS,
-    count,
     drawn,
     figure,
     lines,
@@ -21,6 +20,7 @@ from analysis.style import (
 )
 from analysis.view import QUALITIES, Group, Step, View, cost_axis, cost_of, fresh_words
 from search.results import raised_words
+from spec.words import counted
 
 Spot = tuple[Group, float, float]
 """A candidate with its cost and its quality."""
@@ -87,7 +87,7 @@ def told_of(view: View, group: Group) -> list[str]:
     return [
         group.change or "incumbent",
         f"round {group.round}, config {group.config_id}",
-        f"{count(len(group.trials), 'seed')}, trials {numbers}{more}",
+        f"{counted(len(group.trials), 'seed')}, trials {numbers}{more}",
         f"gain {gain_words(gain)}" if gain else "",
         f"p = {gain['p']:.2g}, uncorrected" if gain.get("p") is not None else "",
     ]
@@ -176,10 +176,10 @@ def _caption(view: View, spots: int) -> str:
     return sentences(
         f"{view.quality.name.capitalize()} ({view.quality.unit}) against the cost that "
         f"steps are paid with, {cost_axis(_cost(view))}. Lower and further left is better. "
-        f"Each point is one of {count(spots, 'measured candidate')}, {middle} over its seeds; the "
-        "numbered line is the path of accepted steps. Colours and shapes compare a candidate with "
+        f"Each point is one of {counted(spots, 'measured candidate')}, {middle} over its seeds; "
+        "the numbered line is the path of accepted steps. Colours and shapes compare a candidate with "
         "the incumbent of its own round.",
-        f"{count(missed, 'config')} missed the target, so no point." if missed else "",
+        f"{counted(missed, 'config')} missed the target, so no point." if missed else "",
         f"The budget was raised meanwhile: {longer}; compare within one budget." if longer else "",
         drawn(spots, "candidate"),
         "A double click shows points outside the frame.",

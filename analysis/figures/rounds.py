@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.blocks import Block, Chart, Figure, Fold, Table, Text
 from analysis.figures.growth import gain_words
-from analysis.style import QUADRANTS, count, figure, lines, percent, points, safe, sentences
+from analysis.style import QUADRANTS, figure, lines, percent, points, safe, sentences
 from analysis.view import Told, View, cost_of, fresh_words
 from search.costs import COSTS
 from search.history import CONFIRM, Decision, Trial
@@ -15,6 +15,7 @@ from search.moves import Edit
 from search.results import latest_setting
 from search.strategies.base import Candidate
 from search.strategies.standing import Bench, Measured, tell
+from spec.words import counted
 
 MOST_ROWS = 40
 """Candidates that one round's figure shows."""
@@ -180,13 +181,13 @@ def _measured(
     waiting = sum("postponed" in told for told in candidates)
     left = len(candidates) - len(compared) - waiting
     if not shown:
-        words = f"{count(left, 'candidate')} without a comparison, see the failures below."
+        words = f"{counted(left, 'candidate')} without a comparison, see the failures below."
         return [Text(words if left else "No candidates were recorded.")]
     caption = sentences(
         _how_to_read(view, alpha),
         f"The {len(shown)} best of {len(compared)}." if len(shown) < len(compared) else "",
-        f"{count(left, 'candidate')} could not be compared: rejected or failed." if left else "",
-        f"{count(waiting, 'candidate')} not measured again, see below." if waiting else "",
+        f"{counted(left, 'candidate')} could not be compared: rejected or failed." if left else "",
+        f"{counted(waiting, 'candidate')} not measured again, see below." if waiting else "",
         "★ marks the one that was taken." if chosen else "",
     )
     chart = Chart(name, caption, {"": gains_figure(view, shown, attempts, chosen)})
@@ -229,7 +230,7 @@ def _hover(told: Told) -> str:
     change = (told.get("cost") or {}).get("change")
     return lines(
         told["key"],
-        f"gain {gain_words(gain)} on {count(gain.get('seeds', 0), 'seed')}",
+        f"gain {gain_words(gain)} on {counted(gain.get('seeds', 0), 'seed')}",
         f"p = {gain['p']:.2g}, uncorrected" if gain.get("p") is not None else "noise unknown",
         f"cost {change:+,.6g}" if change is not None else "",
         f"gain per cost {told['efficiency']:.3g}" if told.get("efficiency") is not None else "",

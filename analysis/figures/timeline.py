@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.blocks import Block, Chart, Figure, Text
-from analysis.style import count, duration, figure, lines, safe, sentences
+from analysis.style import duration, figure, lines, safe, sentences
 from analysis.view import View, change_of
 from search.history import Trial
+from spec.words import counted
 
 MOST_BARS = 1500
 _PHASES = ("green", "blue", "orange", "purple", "sky")
@@ -24,8 +25,8 @@ def timeline(view: View) -> list[Block]:
     span = view.last_sign - view.trials[0].started
     caption = sentences(
         f"One bar per trial, one row per slot, coloured by phase; failed ones are hatched, running "
-        f"ones are outlined. {count(len(view.trials), 'trial')} took {duration(busy)} of slot time "
-        f"within {duration(span)}.",
+        f"ones are outlined. {counted(len(view.trials), 'trial')} took {duration(busy)} of slot "
+        f"time within {duration(span)}.",
         f"The latest {MOST_BARS:,} are shown." if len(shown) < len(view.trials) else "",
     )
     return [Chart("timeline", caption, {"": timeline_figure(view, shown)})]

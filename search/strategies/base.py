@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from search.history import Decision, Description, History, Purpose, Request
 from search.ledger import UNLIMITED, Total
@@ -154,15 +153,20 @@ class Strategy(Component):
         last = accepted[-1].config_id if accepted else None
         return last or problem.baseline.config_id
 
-    outset_words: ClassVar[str]
-    """What ``outset`` is, after its number."""
-
     def outset(self, problem: Problem) -> Sequence[Candidate]:
-        """What is tried first beside the baseline, whatever comes of it; and what is out of that.
+        """What is tried first beside the baseline, whatever it comes to, and what is out of that.
 
-        Some of it where that goes on and on, but not without what can be trained if anything can.
+        The beginning of it where it goes on and on; nothing where all depends on results.
         """
         raise NotImplementedError
+
+    def outset_words(self, problem: Problem, number: int) -> str:
+        """So many of ``outset`` in words."""
+        raise NotImplementedError
+
+    def leaps(self, problem: Problem) -> bool:
+        """Whether it comes to a config that can be trained where no neighbour can."""
+        return False
 
     def expected(self, problem: Problem) -> Expected:
         """What the first decision takes."""

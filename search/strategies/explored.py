@@ -202,6 +202,8 @@ class _Index:
         if found:
             self.qualities[name] = fmean(found)
             self.unmeasured.discard(name)
+        else:
+            self.unmeasured.add(name)
 
 
 _INDICES: WeakKeyDictionary[History, _Index] = WeakKeyDictionary()

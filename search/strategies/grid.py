@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice, product
 from pathlib import Path
@@ -12,13 +12,15 @@ import numpy as np
 from pydantic import Field
 
 from search.moves import Edit
-from search.strategies.base import Problem, strategies
+from search.strategies.base import Candidate, Problem, strategies
 from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice
-from search.strategies.sampling import Begun, Draw, Sampling, lattice_of, usable
+from search.strategies.neighbourhood import candidates
+from search.strategies.sampling import FIRST, Begun, Draw, Sampling, lattice_of
 from search.strategies.sweeps import combinations
 from spec import errors
 from spec.config import Data
+from spec.words import counted
 
 MOST = 1_000_000
 """A grid larger than this is not walked without a cap on the trials."""
@@ -46,7 +48,8 @@ class Grid(Sampling):
         """See ``Strategy.check``.
 
         Raises:
-            InputError: For a rule without an end, too large a space, or a file that is no sweep.
+            InputError: For a file that is no sweep.
+            ConfigError: For a rule without an end, or too large a space.
         """
         super().check(problem)
         if self.file is not None:
@@ -57,6 +60,26 @@ class Grid(Sampling):
                 "write [:] instead of [*] to move all layers at once"
             )
             raise errors.ConfigError([errors.Problem("strategy", words, loc=("strategy",))])
+
+    def outset(self, problem: Problem) -> Sequence[Candidate]:
+        """See ``Strategy.outset``: the first combinations, also those that cannot be trained."""
+        edits = [edit for edit in islice(self._edits(problem), FIRST) if edit is not None]
+        answers = problem.describe([edit.apply(problem.baseline.config) for edit in edits])
+        described = list(zip(edits, answers, strict=True))
+        return candidates(problem, described, {problem.baseline.config_id: "it is the baseline"})
+
+    def outset_words(self, problem: Problem, number: int) -> str:
+        """See ``Strategy.outset_words``."""
+        whole = "" if (size := self.size(problem)) is None else f" of {size - 1:,}"
+        return f"the first {number}{whole} combinations"
+
+    def used_up(self, problem: Problem) -> str:
+        """See ``Sampling.used_up``."""
+        out = _plan_of(problem, self).out
+        if not out:
+            return super().used_up(problem)
+        there = f"{counted(len(out), 'combination')} cannot be trained, the first {out[0]}"
+        return f"{super().used_up(problem)}; {there}"
 
     def size(self, problem: Problem) -> int | None:
         """See ``Sampling.size``: all combinations, also those that cannot be trained."""
@@ -86,10 +109,15 @@ class Grid(Sampling):
 
 
 class _Plan:
-    """The combinations that can be trained, described as far as anybody has asked."""
+    """The combinations that can be trained, described as far as anybody has asked.
+
+    Attributes:
+        out: The others that were met, each with its reason.
+    """
 
     def __init__(self, problem: Problem, grid: Grid) -> None:
         self._known: list[Draw] = []
+        self.out: list[str] = []
         self._rest = self._draws(problem, grid)
 
     def __iter__(self) -> Iterator[Draw]:
@@ -100,9 +128,15 @@ class _Plan:
 
     def _draws(self, problem: Problem, grid: Grid) -> Iterator[Draw]:
         for edit in grid._edits(problem):
-            drawn = usable(problem, edit, frozenset())
-            if drawn is not None:
-                yield drawn
+            if edit is None:
+                yield Draw(problem.baseline, None)
+                continue
+            (answer,) = problem.describe([edit.apply(problem.baseline.config)])
+            (found,) = candidates(problem, [(edit, answer)], {})
+            if found.description is None or found.rejected:
+                self.out.append(f"{edit.key}: {found.rejected}")
+            else:
+                yield Draw(found.description, edit)
 
 
 @lru_cache(maxsize=4)

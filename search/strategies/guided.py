@@ -84,7 +84,7 @@ class Guided(Sampling):
     @property
     def unaided(self) -> int:
         """See ``Sampling.unaided``."""
-        return max(1, min(super().unaided, self.scatter))
+        return min(super().unaided, self.scatter)
 
     def check(self, problem: Problem) -> None:
         """See ``Strategy.check``.

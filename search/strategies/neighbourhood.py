@@ -10,6 +10,9 @@ from search.history import Description, Trial
 from search.moves import Edit, neighbours
 from search.strategies.base import Candidate, Problem, Rejected
 
+Described = Sequence[tuple[Edit, Description | Rejected]]
+"""Changes, each with what describe says of the config it makes."""
+
 
 def neighbourhood(
     problem: Problem, center: Description, taken: Mapping[str, str]
@@ -24,9 +27,20 @@ def neighbourhood(
     Raises:
         InputError: When a path of the space leads nowhere.
     """
-    seen = {**taken, center.config_id: "it is the incumbent"}
-    found = []
-    for edit, answer in _described(problem, center):
+    taken = {**taken, center.config_id: "it is the incumbent"}
+    return candidates(problem, _described(problem, center), taken)
+
+
+def candidates(problem: Problem, described: Described, taken: Mapping[str, str]) -> list[Candidate]:
+    """Changes told apart and checked against the limits known before training.
+
+    Args:
+        problem: Its limits.
+        described: Changes, each with what describe says of what it makes.
+        taken: Config id -> why that config is no candidate.
+    """
+    seen, found = dict(taken), []
+    for edit, answer in described:
         if isinstance(answer, Rejected):
             found.append(Candidate(edit, None, answer.message))
             continue
@@ -37,12 +51,11 @@ def neighbourhood(
     return found
 
 
-_Described = Sequence[tuple[Edit, Description | Rejected]]
-_KNOWN: WeakKeyDictionary[Problem, dict[str, _Described]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Problem, dict[str, Described]] = WeakKeyDictionary()
 """Of each problem the neighbours of the config that was asked for last: the incumbent, mostly."""
 
 
-def _described(problem: Problem, center: Description) -> _Described:
+def _described(problem: Problem, center: Description) -> Described:
     """Every neighbour of a config with what describe says, worked out once."""
     kept = _KNOWN.setdefault(problem, {})
     if center.config_id not in kept:

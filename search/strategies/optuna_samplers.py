@@ -57,6 +57,10 @@ def _samplers() -> dict[str, type[BaseSampler]]:
 SAMPLERS = _samplers()
 
 
+BEGINS = "n_startup_trials", "population_size"
+"""Arguments that tell how many trials a sampler draws before any result counts."""
+
+
 class _Sampled(Sampling):
     """What both strategies on Optuna's samplers share.
 
@@ -82,8 +86,14 @@ class _Sampled(Sampling):
     @property
     def unaided(self) -> int:
         """See ``Sampling.unaided``."""
-        alone = int(self.options.get("n_startup_trials", super().unaided))
-        return max(1, min(super().unaided, alone))
+        if self.sampler_name == "random":
+            return super().unaided
+        known = inspect.signature(SAMPLERS[self.sampler_name]).parameters
+        begins = next((name for name in BEGINS if name in known), None)
+        if begins is None:
+            return 0
+        size = self.options.get(begins, known[begins].default)
+        return min(super().unaided, max(0, int(size) - 1))  # the baseline is one of these
 
     @model_validator(mode="after")
     def _sampler_takes_them(self) -> _Sampled:

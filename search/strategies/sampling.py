@@ -6,9 +6,9 @@ import math
 from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import count, islice, takewhile
+from itertools import count, islice
 from statistics import fmean
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -24,9 +24,12 @@ from search.strategies.neighbourhood import over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
 from search.strategies.verdict import judge, reaches
 from spec.config import Data
+from spec.words import counted
 
 TRIES = 1000
 """Random points looked at for one that is new and within the limits, before a space is used up."""
+LEAPS = 100
+"""Random points among which one has to be within the limits where no neighbour is."""
 FIRST = 8
 """Most configs that are told before any is trained."""
 TOLD = 200
@@ -87,27 +90,36 @@ class Sampling(Strategy):
         if self.needs_space:
             lattice_of(problem)
 
-    outset_words: ClassVar[str] = "configs drawn first, whatever they come to"
-
     @property
     def unaided(self) -> int:
-        """First draws that are told: no more than depend on no result."""
+        """Draws of new configs that depend on no result, or ``FIRST`` of these."""
         return FIRST
 
     def outset(self, problem: Problem) -> Sequence[Candidate]:
         """See ``Strategy.outset``."""
-        explored = Explored.of(problem, History())
+        course = _Course(self, problem, History())
         begun: dict[str, Set[int]] = {problem.baseline.config_id: frozenset()}
         found: list[Candidate] = []
-        draws = (self.draw(explored, index, begun) for index in count(1))
-        for drawn in takewhile(lambda drawn: drawn is not None, draws):
-            assert drawn is not None
+        for index in range(1, course.draws):
+            drawn = self.draw(course.explored, index, begun) if len(found) < self.unaided else None
+            if drawn is None:
+                break
             if drawn.edit is not None:  # not the baseline once more
                 found.append(Candidate(drawn.edit, drawn.description))
                 begun[drawn.description.config_id] = frozenset()
-            if len(found) == self.unaided:
-                break
         return found
+
+    def outset_words(self, problem: Problem, number: int) -> str:
+        """See ``Strategy.outset_words``."""
+        if not number:
+            return "what is drawn first depends on what the baseline comes to"
+        return f"{counted(number, 'config')} drawn first, whatever the baseline comes to"
+
+    def leaps(self, problem: Problem) -> bool:
+        """See ``Strategy.leaps``: whether one of a few random configs can be trained."""
+        lattice = lattice_of(problem)
+        points = lattice.scattered(chance(problem, 0), LEAPS)
+        return any(found and not over_limit(problem, found) for found in lattice.described(points))
 
     def expected(self, problem: Problem) -> Expected:
         """See ``Strategy.expected``."""
@@ -141,6 +153,10 @@ class Sampling(Strategy):
         """Ids of measured configs, best first: by their mean quality unless there is a model."""
         found = explored.qualities
         return sorted(found, key=lambda config_id: (-found[config_id], config_id))
+
+    def used_up(self, problem: Problem) -> str:
+        """Why there is no further draw."""
+        return "the space is used up, no new config within the limits was found"
 
     def ending(self, explored: Explored) -> Data:
         """What else the last decision should hold, plain data."""
@@ -218,7 +234,7 @@ class _Course:
             ahead = max(self._ahead(left), len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
         if used_up:
-            return self._end("the space is used up, no new config within the limits was found")
+            return self._end(self.options.used_up(self.problem))
         return self._end(self._spent)
 
     # -- exploring ---------------------------------------------------------------------------------
@@ -236,6 +252,11 @@ class _Course:
     def _held(self) -> Sequence[float]:
         """Seconds for which each trial that has ended held its worker."""
         return [t.ended - t.started for t in self.explored.trials if t.ended is not None]
+
+    @property
+    def draws(self) -> int:
+        """Draws that exploration may still make."""
+        return math.ceil(self._left() / self._each)
 
     @property
     def _late(self) -> bool:
@@ -256,7 +277,7 @@ class _Course:
         if self._late:
             return "the time is over, as asked"
         if self._own < 1:
-            return "all trials are spent, as asked"
+            return "all trials but those that confirm are spent, as asked"
         return "the budget is spent but for the trials that confirm"
 
     @property
@@ -348,7 +369,7 @@ class _Course:
         """Confirm the best and accept one, or stop."""
         accepted = self.history.accepted
         if accepted and accepted[-1].detail.get("latest") == self._latest:
-            words = f"stopped after {self._count}: {reason}"
+            words = f"stopped after {self._trials}: {reason}"
             return Decision("stop", self._round, words, detail=self.options.ending(self.explored))
         finalists = self._finalists()
         if not finalists:
@@ -443,7 +464,9 @@ class _Course:
         drawn = self.explored.configs[config_id]
         own = bench.measured.get(self.incumbent.config_id, {})
         numbers = [own[seed].number for seed in chosen["seeds"] if seed in own]
-        words = f"accepted {chosen['key']}: best of {len(self.explored.configs)} configs"
+        tried = len(self.explored.configs.keys() - {self.incumbent.config_id})
+        best = "best" if chosen["alpha"] is None else "best confirmed"
+        words = f"accepted {chosen['key']}: {best} of {counted(tried, 'config')}"
         if timed := reaches(chosen, self.problem, "fresh seed" if chosen["alpha"] else "seed"):
             words += f", {timed}"
         elif chosen.get("avg_loss") is not None:
@@ -458,15 +481,15 @@ class _Course:
         return Decision("accept", self._round, words, drawn.config, config_id, detail)
 
     @property
-    def _count(self) -> str:
-        """How many trials it took, as ``trials`` counts them."""
+    def _trials(self) -> str:
+        """How many trials it took in words, without probes and interrupted ones."""
         trials = [t for t in self.history if not t.probe and not t.interrupted]
-        return f"{len(trials)} trials"
+        return counted(len(trials), "trial")
 
     def _stop(
         self, reason: str, found: str, verdicts: list[Data], bench: Sequence[Bench]
     ) -> Decision:
-        words = f"stopped after {self._count} ({reason}): {found}"
+        words = f"stopped after {self._trials} ({reason}): {found}"
         detail = self._detail(verdicts, bench) | self.options.ending(self.explored)
         return Decision("stop", self._round, words, detail=detail)
 

@@ -11,6 +11,7 @@ from search.strategies.base import Problem
 from search.strategies.neighbourhood import over_measured_limit
 from search.strategies.standing import Standing
 from search.to_target import clock_words, crossings, median_words, ordered, rank_p
+from spec.words import counted
 
 Test = Literal["t-test", "rank test", "mean"]
 
@@ -81,13 +82,12 @@ def reaches(told: Mapping[str, Any], problem: Problem, seeds: str = "fresh seed"
     if not time or time["candidate"] is None or time["incumbent"] is None:
         return ""
     ours, theirs = time["candidate"], time["incumbent"]
-    count = ours["seeds"]
     misses = [
         f"{who} missed {side['misses']}"
         for who, side in (("the candidate", ours), ("the incumbent", theirs))
         if side["misses"]
     ]
-    basis = ", ".join([f"median of {count} {seeds}{'' if count == 1 else 's'}", *misses])
+    basis = ", ".join([f"median of {counted(ours['seeds'], seeds)}", *misses])
     return (
         f"reaches {problem.objective.target:g} in {median_words(ours)} instead of "
         f"{median_words(theirs)} ({basis}; {clock_words(problem.clock, time['clock'])})"

@@ -289,7 +289,7 @@ def test_a_raised_budget_is_shown_recorded_and_resumed(tmp_path):
         space={"noise": {"choices": [0.002, 0.0021]}},
         strategy={"kind": "greedy", "raise_budget": {"factor": 2}},
     )
-    assert "1 neighbours" in run(file, tmp_path, "--dry-run").output
+    assert "\n1 neighbour\n" in run(file, tmp_path, "--dry-run").output
     begun = run(file, tmp_path, "--max-trials", "9")
     assert "max-trials" in begun.output
     output = begun.output + run(file, tmp_path).output

@@ -102,6 +102,33 @@ def test_an_impossible_limit_says_that_the_baseline_is_over_it_too(tmp_path):
     assert "no neighbour of the baseline can be trained; widen" in said
 
 
+@pytest.mark.parametrize("kind", ["greedy", "guided", "random", "grid"])
+@pytest.mark.parametrize("how", [(), ("--dry-run",), ("--dry-run", "--json")])
+def test_a_limit_that_nothing_keeps_is_refused_by_every_strategy(tmp_path, kind, how):
+    space = {"width": {"step": 2, "min": 4, "max": 20}}
+    strategy = {"kind": kind}
+    file = exploration(
+        tmp_path, objective={"limits": {"parameters": 10}}, space=space, strategy=strategy
+    )
+    told = run(file, tmp_path, *how, check=2)
+    assert "no neighbour of the baseline can be trained" in told.stderr
+    assert "width +2: parameters 1,600 is over the limit 10" in told.stderr
+    assert not told.stdout
+
+
+def test_a_strategy_that_leaps_passes_over_neighbours_that_are_out(tmp_path):
+    space = {"width": {"step": 3, "min": 4, "max": 10}}  # 7 is impossible, 10 is two steps away
+    random, greedy = (
+        exploration(tmp_path, name=f"{kind}.yaml", space=space, strategy={"kind": kind})
+        for kind in ("random", "greedy")
+    )
+    assert "width 10" in run(random, tmp_path, "--dry-run").stdout
+    assert "1 config drawn first" in run(random, tmp_path, "--dry-run").stdout
+    said = run(greedy, tmp_path, "--dry-run", check=2).stderr
+    assert "no neighbour of the baseline can be trained" in said
+    assert "width +3: width 7 is a multiple of 7" in said
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -127,3 +154,15 @@ def test_the_rest_of_the_file_keeps_its_places(tmp_path):
     said = run(file, tmp_path, "--set", "seeds.max=y", check=2).stderr
     assert re.search(r"toy\.yaml:\d+:\d+: seeds\.screen: 'x'", said)
     assert "--set seeds.max: 'y'" in said
+
+
+def test_combinations_of_a_sweep_that_cannot_be_trained_are_told_with_their_reasons(tmp_path):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("width: [6, 8]\nwidht: 1\nlayers: [[], [{heads: 2}]]\n")
+    file = exploration(tmp_path, space={}, strategy={"kind": "grid", "file": str(sweep)})
+    told = run(file, tmp_path, "--dry-run").stdout
+    assert "the first 4 of 4 combinations, 4 rejected" in told
+    assert told.count("unknown key 'widht'") == 4
+    told = run(file, tmp_path).stdout
+    assert "no new config within the limits was found; 4 combinations cannot be trained" in told
+    assert "unknown key 'widht'" in told

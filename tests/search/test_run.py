@@ -418,3 +418,11 @@ def children_of(folder):
         if any(str(folder) in word for word in words) and process.pid != os.getpid():
             found.append(words)
     return found
+
+
+def test_a_front_is_in_the_results(tmp_path):
+    file = exploration(tmp_path, strategy={"kind": "pareto", "trials": 6})
+    run(file, tmp_path)
+    front = yaml.read(tmp_path / "toy" / "results.yaml").data["front"]
+    assert [set(row) for row in front] == [{"config_id", "val_loss", "parameters"}] * len(front)
+    assert len(front) >= 1

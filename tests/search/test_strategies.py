@@ -15,6 +15,7 @@ from search.objective import Budget
 from search.simulation import Outcome, Simulation, single
 from search.strategies import strategies
 from search.strategies.base import Run, Strategy
+from search.strategies.optuna_samplers import Optuna
 from search.strategies.random import Random
 from search.strategies.sampling import Sampling
 from tests.search.landscape import SPACE, Hill
@@ -59,16 +60,62 @@ def test_the_first_trial_is_the_baseline(search: Simulation):
     assert search.history[0].config_id == search.problem.baseline.config_id
 
 
+def in_advance(strategy: Strategy, workers: int = 1, **seeds: Any) -> int:
+    """How many configs are told in advance; they have to be those that are tried first."""
+    world = Hill(noise=0.002)
+    search = Simulation(strategy, world.problem(workers, **seeds), world, workers)
+    search.run(max_trials=200)
+    outset = strategy.outset(search.problem)
+    wanted = [c.description.config_id for c in outset if c.description and not c.rejected]
+    tried = dict.fromkeys(
+        trial.config_id for trial in search.history if trial.request.purpose.phase != CONFIRM
+    )
+    del tried[search.problem.baseline.config_id]
+    assert list(tried)[: len(wanted)] == wanted
+    return len(wanted)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_told_in_advance_is_tried_first(kind: str, workers: int):
-    search = searched(kind, Hill(noise=0.002), workers)
-    outset = made(kind).outset(search.problem)
-    wanted = [c.description.config_id for c in outset if c.description and not c.rejected]
-    tried = dict.fromkeys(trial.config_id for trial in search.history)
-    del tried[search.problem.baseline.config_id]
-    assert list(tried)[: len(wanted)] == wanted
-    assert len(wanted) >= 4
+    assert in_advance(made(kind), workers) >= 4
+    assert in_advance(made(kind), workers, screen=2) >= 4
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options", "told"),
+    [
+        ("tpe", {}, 8),
+        ("tpe", {"n_startup_trials": 4}, 3),
+        ("tpe", {"n_startup_trials": 1}, 0),
+        ("gp", {"n_startup_trials": 4}, 3),
+        ("cmaes", {}, 0),
+        ("cmaes", {"n_startup_trials": 3}, 2),
+        ("nsgaii", {}, 8),
+        ("nsgaii", {"population_size": 4}, 3),
+        ("random", {}, 8),
+        ("qmc", {}, 0),
+    ],
+)
+def test_only_draws_that_depend_on_no_result_are_told_in_advance(
+    sampler: str, options: dict[str, int], told: int
+):
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    strategy = Optuna(trials=20, sampler=sampler, options=options)
+    assert in_advance(strategy) == told
+    words = strategy.outset_words(Hill().problem(), told)
+    assert words.startswith("what is drawn first depends on" if not told else f"{told} configs")
+
+
+@pytest.mark.parametrize(("kind", "trials"), [("random", 9), ("guided", 11), ("random", 2)])
+def test_no_more_is_told_in_advance_than_is_tried(kind: str, trials: int):
+    world = Hill(noise=0.002)
+    asked: dict[str, Any] = {"trials": trials}
+    strategy = strategies[kind](**asked)
+    search = Simulation(strategy, world.problem(confirm=2), world)
+    search.run(max_trials=200)
+    assert len(strategy.outset(search.problem)) == len({t.config_id for t in search.history}) - 1
 
 
 def test_proposing_twice_gives_the_same(search: Simulation):

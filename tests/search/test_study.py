@@ -2,8 +2,10 @@ import math
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 
 import optuna
 import pytest
@@ -103,15 +105,44 @@ def test_optunas_own_tools_read_it(study, tmp_path):
 
 def test_a_launched_trial_is_stored_just_as_optuna_itself_would_store_it(study, tmp_path):
     kind = optuna.distributions.CategoricalDistribution(["x", "y"])
-    asked = {**parameters(request()), "norm": ("y", kind)}
-    study.launch(request(), asked, {"slot": "ä"})
-    (kept,) = study._storage.get_all_trials(study._id)
+    asked, wanted = {**parameters(request()), "norm": ("y", kind)}, request()
+    trial = study.launch(wanted, asked, {"slot": "ä"})
     peer = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/peer.db")
     name = peer.create_new_study([optuna.study.StudyDirection.MINIMIZE], "s")
-    peer.create_new_trial(name, kept)
-    assert kept.params == {**CONFIG, "norm": "y"}
+    peer.create_new_trial(name, as_optuna_has_it(trial.started, wanted, asked))
     for table in ("trials", "trial_params", "trial_user_attributes", "trial_system_attributes"):
         assert rows(tmp_path / "study.db", table) == rows(tmp_path / "peer.db", table)
+    again = Study.read(tmp_path / "study.db")
+    assert again.history[0].started == pytest.approx(time.time(), abs=60)
+    assert again.history[0].started == pytest.approx(trial.started, abs=1e-5)
+    again.close()
+
+
+def as_optuna_has_it(started, wanted, asked):
+    return optuna.trial.FrozenTrial(
+        number=-1,
+        trial_id=-1,
+        state=optuna.trial.TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.fromtimestamp(started),
+        datetime_complete=None,
+        params={name: value for name, (value, _) in asked.items()},
+        distributions={name: kind for name, (_, kind) in asked.items()},
+        user_attrs={
+            "config_id": wanted.description.config_id,
+            "seed": 1,
+            "round": 0,
+            "phase": "screen",
+            "edit": {"path": "a"},
+            "budget": {"max_steps": 5},
+            "clock": "",
+            "inventory": {"parameters": 12},
+            "config": CONFIG,
+            "facts": {"slot": "ä"},
+        },
+        system_attrs={},
+        intermediate_values={},
+    )
 
 
 def rows(file, table):

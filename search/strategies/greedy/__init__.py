@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import ClassVar
 
 from search.history import Decision, History
 from search.objective import Budget
@@ -14,9 +13,9 @@ from search.strategies.greedy import raising
 from search.strategies.greedy.ground import Ground
 from search.strategies.greedy.options import Options
 from search.strategies.greedy.round import OWN_SEEDS, Round
-from search.strategies.greedy.words import count
 from search.strategies.neighbourhood import neighbourhood
 from spec.config import Fault
+from spec.words import counted
 
 
 @strategies.variant("greedy")
@@ -37,13 +36,11 @@ class Greedy(Options):
     (``search.strategies.greedy.lazy``); that decides what is trained, never what is accepted.
     """
 
-    outset_words: ClassVar[str] = "neighbours"
-
     def propose(self, problem: Problem, history: History) -> Proposal:
         """See ``Strategy.propose``."""
         steps = len(history.accepted)
         if self.max_rounds is not None and steps >= self.max_rounds:
-            words = f"stopped after {count(steps, 'accepted step')}, as asked (max_rounds)"
+            words = f"stopped after {counted(steps, 'accepted step')}, as asked (max_rounds)"
             return Decision("stop", history.round, words)
         budget = raising.current(problem.budget, self.raise_budget, history.decisions)
         now = problem if budget == problem.budget else _under(problem, budget)
@@ -62,6 +59,10 @@ class Greedy(Options):
     def outset(self, problem: Problem) -> Sequence[Candidate]:
         """See ``Strategy.outset``."""
         return neighbourhood(problem, problem.baseline, {})
+
+    def outset_words(self, problem: Problem, number: int) -> str:
+        """See ``Strategy.outset_words``."""
+        return counted(number, "neighbour")
 
     def expected(self, problem: Problem) -> Expected:
         """See ``Strategy.expected``."""

@@ -10,11 +10,7 @@ from search.strategies.greedy.spending import levels
 from search.strategies.standing import Standing
 from search.strategies.verdict import reaches
 from spec.config import Data
-
-
-def count(number: int, thing: str) -> str:
-    """A number of things."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+from spec.words import counted
 
 
 def quality_name(problem: Problem) -> str:
@@ -36,7 +32,7 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data) -> str:
         seeds = len(confirmed["seeds"])
         parts.append(
             f"val_loss {confirmed['incumbent_loss']:.4f} -> {confirmed['loss']:.4f} "
-            f"on {count(seeds, 'fresh seed')}"
+            f"on {counted(seeds, 'fresh seed')}"
         )
     if confirmed.get("p") is not None:
         parts.append(f"p = {confirmed['p']:.2g}")
@@ -77,7 +73,7 @@ def why_stopped(runnable: int, excluded: int, attempts: int) -> str:
     """What was looked at without finding a step."""
     if not runnable:
         return f"no neighbour left: all {excluded} are excluded"
-    tried = f" ({count(attempts, 'candidate')} tried on fresh seeds, none confirmed)"
+    tried = f" ({counted(attempts, 'candidate')} tried on fresh seeds, none confirmed)"
     return f"no significant neighbour among {runnable}{tried if attempts else ''}"
 
 

@@ -251,7 +251,7 @@ def _has(axis: Axis, full: Data) -> bool:
 def said(value: Any) -> str:
     """A level in words."""
     if isinstance(value, list):
-        alike = all(item == value[0] for item in value)
+        alike = bool(value) and all(item == value[0] for item in value)
         return said(value[0]) if alike else "/".join(said(item) for item in value)
     if isinstance(value, float):
         return f"{value:.4g}"
