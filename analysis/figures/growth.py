@@ -177,8 +177,8 @@ def _caption(view: View, spots: int) -> str:
         f"{view.quality.name.capitalize()} ({view.quality.unit}) against the cost that "
         f"steps are paid with, {cost_axis(_cost(view))}. Lower and further left is better. "
         f"Each point is one of {counted(spots, 'measured candidate')}, {middle} over its seeds; "
-        "the numbered line is the path of accepted steps. Colours and shapes compare a candidate with "
-        "the incumbent of its own round.",
+        "the numbered line is the path of accepted steps. Colours and shapes compare a candidate "
+        "with the incumbent of its own round.",
         f"{counted(missed, 'config')} missed the target, so no point." if missed else "",
         f"The budget was raised meanwhile: {longer}; compare within one budget." if longer else "",
         drawn(spots, "candidate"),
