@@ -63,30 +63,36 @@ def _estimate(console: Console, problem: Problem, exploration: Exploration) -> N
     on = f"on {counted(workers, 'worker')}"
     if expected.worker_seconds is not None:
         minutes = expected.worker_seconds / workers / 60
-        console.print(f"trials end after {minutes:.2g} min {on}, then the best are confirmed")
+        console.print(f"trials end after {_rough(minutes)} min {on}, then the best are confirmed")
     if expected.most is None:
         if expected.worker_seconds is None:
             console.print("trials go on until the space is used up")
         return
     least, most = expected.least, expected.most
-    console.print(f"the first decision takes {_span(least, most, ',')} trials")
+    console.print(f"the first decision takes {_span(f'{least:,}', f'{most:,}')} trials")
     seconds = _trial_seconds(problem)
     if seconds is None:
         console.print("the time of one trial is unknown until the baseline has been trained")
         return
     minute = seconds / workers / 60
+    minutes = _span(_rough(least * minute), _rough(most * minute))
     console.print(
         f"one trial is {seconds:.3g} s of training on one CPU core, at {SHARE_OF_PEAK:.0%} of the "
-        "speed of a matrix product just now; the decision takes "
-        f"{_span(least * minute, most * minute, '.2g')} min {on}, without start-up and evaluation",
+        f"speed of a matrix product just now; the decision takes {minutes} min {on}, as long as "
+        "all are of the baseline's size; start-up and evaluation come on top",
         soft_wrap=True,
     )
 
 
-def _span(least: float, most: float, form: str) -> str:
+def _span(least: str, most: str) -> str:
     if least == most:
-        return f"{most:{form}}"
-    return f"{least:{form}} to {most:{form}}" if least else f"at most {most:{form}}"
+        return most
+    return f"at most {most}" if least == "0" else f"{least} to {most}"
+
+
+def _rough(minutes: float) -> str:
+    """Two digits of it."""
+    return f"{float(f'{minutes:.2g}'):,g}"
 
 
 def _trial_seconds(problem: Problem) -> float | None:

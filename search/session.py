@@ -258,7 +258,7 @@ def problem_of(
 def check_baseline(exploration: Exploration, baseline: Description, document: Document) -> None:
     """Refuse what cannot be done with a baseline, now that it is described.
 
-    To train longer than it allows, and to limit costs that nothing tells of it.
+    To train longer than it allows or too short, and to limit costs that nothing tells of it.
 
     Raises:
         ConfigError: With the place in the exploration.
@@ -268,6 +268,7 @@ def check_baseline(exploration: Exploration, baseline: Description, document: Do
     faults = [
         *exploration.strategy.faults(exploration.trial_budget, longest),
         *trainer.untold(exploration.objective.limits, baseline),
+        *trainer.too_short(exploration.trial_budget, baseline),
     ]
     found = [errors.Problem(join(at), words, document.place(at)) for at, _, words in faults]
     if found:

@@ -129,6 +129,10 @@ class Trainer(Component):
         """Limits on costs that neither the description nor a trial will tell, with their place."""
         return iter(())
 
+    def too_short(self, budget: Budget, baseline: Description) -> Iterator[Fault]:
+        """Entries of the budget under which the baseline cannot be trained, with their place."""
+        return iter(())
+
     def longest(self, baseline: Description) -> Mapping[str, float]:
         """Entry of the budget -> what a config itself allows of it, where that is known."""
         return {}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from search.executors.base import Slot
 from search.history import Description, Request
+from search.objective import Budget
 from search.strategies.base import Rejected
 from search.trainers.base import Describer, Launch, Trainer, trainers
-from spec.config import Data
+from spec.config import Data, Fault
 from spec.errors import InputError, Problem
 
 
@@ -24,6 +25,20 @@ class Builtin(Trainer):
 
     preload = "trainer.preload"
     settles = True
+
+    def too_short(self, budget: Budget, baseline: Description) -> Iterator[Fault]:
+        """See ``Trainer.too_short``: the schedule's warm-up has to end."""
+        warmup, size = baseline.config["schedule"]["warmup_steps"], baseline.inventory
+        needed = {"max_steps": warmup + 1, "max_tokens": (warmup + 1) * size["tokens_per_step"]}
+        for name, least in needed.items():
+            value = getattr(budget, name)
+            if value is not None and value < least:
+                words = (
+                    f"{value:,} is too little for the baseline, whose schedule.warmup_steps is "
+                    f"{warmup}; allow {least:,} or more, or set a shorter warm-up with --set "
+                    "baseline.schedule.warmup_steps=..."
+                )
+                yield ("budget", name), value, words
 
     def longest(self, baseline: Description) -> Mapping[str, float]:
         """See ``Trainer.longest``."""

@@ -208,7 +208,9 @@ def test_a_budget_without_a_cap_cannot_be_raised():
 
 def described(steps):
     (baseline,) = Bowl().describe([{"a": 4, "b": 4, "c": 4}])
-    return replace(baseline, inventory={"planned_steps": steps, "tokens_per_step": 512})
+    config = {**baseline.config, "schedule": {"warmup_steps": 20}}
+    inventory = {"planned_steps": steps, "tokens_per_step": 512}
+    return replace(baseline, config=config, inventory=inventory)
 
 
 @pytest.mark.parametrize(

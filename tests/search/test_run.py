@@ -426,3 +426,18 @@ def test_a_front_is_in_the_results(tmp_path):
     front = yaml.read(tmp_path / "toy" / "results.yaml").data["front"]
     assert [set(row) for row in front] == [{"config_id", "val_loss", "parameters"}] * len(front)
     assert len(front) >= 1
+
+
+@pytest.mark.parametrize(("name", "each"), [("max_steps", 1), ("max_tokens", 1024)])
+def test_a_budget_within_the_warm_up_is_refused_at_its_line(tmp_path, name, each):
+    baseline = ROOT / "explorations" / "baselines" / "tiny.yaml"  # 20 steps of warm-up
+    space = {"optimizer.learning_rate": {"choices": [1e-3, 2e-3]}}
+    asked = {"baseline": str(baseline), "budget": {name: 20 * each}, "space": space}
+    file = tmp_path / "short.yaml"
+    file.write_text(yaml.dump(asked))
+    line = 1 + file.read_text().splitlines().index(f"  {name}: {20 * each}")
+    for how in ((), ("--dry-run",)):
+        said = run(file, tmp_path, *how, check=2).stderr
+        assert f"short.yaml:{line}:3: budget.{name}: {20 * each:,} is too little" in said
+        assert f"allow {21 * each:,} or more" in said
+    assert run(file, tmp_path, "--dry-run", "--set", f"budget.{name}={21 * each}").stdout
