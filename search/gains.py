@@ -78,6 +78,12 @@ def best(curve: Iterable[Eval]) -> Eval | None:
     return min(finite, key=lambda point: point.val_loss) if finite else None
 
 
+def mean_loss(losses: Sequence[float]) -> float:
+    """The loss of the mean score, ``-ln(mean(exp(-loss)))``, also where scores underflow."""
+    least = min(losses)
+    return least - math.log(math.fsum(math.exp(least - loss) for loss in losses) / len(losses))
+
+
 @dataclass(frozen=True)
 class Scores:
     """One trial scored every way; None where it cannot be.

@@ -75,10 +75,10 @@ def _estimate(console: Console, problem: Problem, exploration: Exploration) -> N
         console.print("the time of one trial is unknown until the baseline has been trained")
         return
     minute = seconds / workers / 60
-    minutes = _span(_rough(least * minute), _rough(most * minute))
+    whole = _span(_rough(least * minute), _rough(most * minute))
     console.print(
         f"one trial is {seconds:.3g} s of training on one CPU core, at {SHARE_OF_PEAK:.0%} of the "
-        f"speed of a matrix product just now; the decision takes {minutes} min {on}, as long as "
+        f"speed of a matrix product just now; the decision takes {whole} min {on}, as long as "
         "all are of the baseline's size; start-up and evaluation come on top",
         soft_wrap=True,
     )

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.costs import size
-from search.gains import best, quality, shown_value
+from search.gains import best, mean_loss, quality, shown_value
 from search.history import Decision, Description, History, Trial
 from search.objective import Objective
 from search.results import counts, finished_incumbents, incumbent_of
@@ -126,7 +126,7 @@ class Progress:
             if told is not None:
                 return f"incumbent {config_id}: {times_words(told, self._objective.target)}"
         return (
-            f"incumbent {config_id}: val_loss {sum(losses) / len(losses):.4f} "
+            f"incumbent {config_id}: val_loss {mean_loss(losses):.4f} "
             f"over {len(losses)} seeds, {size(own[0].inventory.get('parameters'))} parameters"
         )
 

@@ -7,12 +7,12 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from search.exploration import Exploration
-from search.gains import best, scores
+from search.gains import best, mean_loss, scores
 from search.history import CONFIRM, INTERRUPTED, Decision, Description, History, Trial
 from search.ledger import Ledger
 from search.objective import Objective
@@ -117,12 +117,6 @@ def _medians(trials: Iterable[Trial], objective: Objective) -> Data:
     found = to_target(list(crossings(trials, objective).values()))
     timed = objective.gain == "time_to_target" and found is not None
     return {"time_to_target": found.to_dict()} if timed and found else {}
-
-
-def mean_loss(losses: Sequence[float]) -> float:
-    """The loss of the mean score, ``-ln(mean(exp(-loss)))``, also where scores underflow."""
-    least = min(losses)
-    return least - math.log(math.fsum(math.exp(least - loss) for loss in losses) / len(losses))
 
 
 def seed_result(trial: Trial, objective: Objective) -> Data:

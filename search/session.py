@@ -316,9 +316,10 @@ def check_first_round(problem: Problem, strategy: Strategy) -> None:
         InputError: When every neighbour of the baseline is excluded, with the reasons, and the
             strategy does not come to others.
     """
+    if not problem.space or not strategy.needs_space:
+        return
     candidates = neighbourhood(problem, problem.baseline, {})
-    runnable = any(not candidate.rejected for candidate in candidates)
-    if not problem.space or runnable or strategy.leaps(problem):
+    if any(not candidate.rejected for candidate in candidates) or strategy.leaps(problem):
         return
     told = "\n".join(
         f"  {candidate.edit.key}: {candidate.rejected}" for candidate in candidates[:10]

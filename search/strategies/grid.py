@@ -66,12 +66,20 @@ class Grid(Sampling):
         edits = [edit for edit in islice(self._edits(problem), FIRST) if edit is not None]
         answers = problem.describe([edit.apply(problem.baseline.config) for edit in edits])
         described = list(zip(edits, answers, strict=True))
-        return candidates(problem, described, {problem.baseline.config_id: "it is the baseline"})
+        own = {problem.baseline.config_id: "it is the baseline"}
+        found, left = [], self.begins(problem)
+        for candidate in candidates(problem, described, own):
+            left -= not candidate.rejected
+            if left < 0:
+                break
+            found.append(candidate)
+        return found
 
     def outset_words(self, problem: Problem, number: int) -> str:
         """See ``Strategy.outset_words``."""
-        whole = "" if (size := self.size(problem)) is None else f" of {size - 1:,}"
-        return f"the first {number}{whole} combinations"
+        size = self.size(problem)
+        whole = "" if size is None else f" of {size - 1:,}"
+        return f"the first {counted(number, 'combination')}{whole}"
 
     def used_up(self, problem: Problem) -> str:
         """See ``Sampling.used_up``."""

@@ -93,7 +93,9 @@ class _Sampled(Sampling):
         if begins is None:
             return 0
         size = self.options.get(begins, known[begins].default)
-        return min(super().unaided, max(0, int(size) - 1))  # the baseline is one of these
+        if not isinstance(size, int):
+            return 0
+        return min(super().unaided, max(0, size - 1))  # the baseline is one of these
 
     @model_validator(mode="after")
     def _sampler_takes_them(self) -> _Sampled:
@@ -101,6 +103,10 @@ class _Sampled(Sampling):
         for name in self.options:
             if name not in known:
                 refuse(name, f"unknown option {name!r}{did_you_mean(name, known)}", "options", name)
+        try:
+            self.build(0)
+        except (TypeError, ValueError) as error:
+            refuse(self.options, f"Optuna refuses them for {self.sampler_name}: {error}", "options")
         return self
 
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:

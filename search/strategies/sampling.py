@@ -29,7 +29,7 @@ from spec.words import counted
 TRIES = 1000
 """Random points looked at for one that is new and within the limits, before a space is used up."""
 LEAPS = 100
-"""Random points among which one has to be within the limits where no neighbour is."""
+"""Points among which one has to be within the limits where no neighbour is."""
 FIRST = 8
 """Most configs that are told before any is trained."""
 TOLD = 200
@@ -97,11 +97,11 @@ class Sampling(Strategy):
 
     def outset(self, problem: Problem) -> Sequence[Candidate]:
         """See ``Strategy.outset``."""
-        course = _Course(self, problem, History())
+        explored = Explored.of(problem, History())
         begun: dict[str, Set[int]] = {problem.baseline.config_id: frozenset()}
         found: list[Candidate] = []
-        for index in range(1, course.draws):
-            drawn = self.draw(course.explored, index, begun) if len(found) < self.unaided else None
+        for index in range(1, 1 + self.begins(problem)):
+            drawn = self.draw(explored, index, begun) if len(found) < self.unaided else None
             if drawn is None:
                 break
             if drawn.edit is not None:  # not the baseline once more
@@ -109,17 +109,25 @@ class Sampling(Strategy):
                 begun[drawn.description.config_id] = frozenset()
         return found
 
+    def begins(self, problem: Problem) -> int:
+        """Draws after that of the baseline which a new search may make, one at the least."""
+        return max(1, _Course(self, problem, History()).draws - 1)
+
     def outset_words(self, problem: Problem, number: int) -> str:
         """See ``Strategy.outset_words``."""
         if not number:
-            return "what is drawn first depends on what the baseline comes to"
+            depends = "what is drawn first depends on what the baseline comes to"
+            return "nothing was found to draw within the limits" if self.unaided else depends
         return f"{counted(number, 'config')} drawn first, whatever the baseline comes to"
 
     def leaps(self, problem: Problem) -> bool:
-        """See ``Strategy.leaps``: whether one of a few random configs can be trained."""
+        """See ``Strategy.leaps``: whether the smallest or one of a few random configs is fine."""
         lattice = lattice_of(problem)
         points = lattice.scattered(chance(problem, 0), LEAPS)
-        return any(found and not over_limit(problem, found) for found in lattice.described(points))
+        points[0] = 0
+        found = filter(None, lattice.described(points))
+        others = (own for own in found if own.config_id != problem.baseline.config_id)
+        return any(not over_limit(problem, own) for own in others)
 
     def expected(self, problem: Problem) -> Expected:
         """See ``Strategy.expected``."""
@@ -277,7 +285,8 @@ class _Course:
         if self._late:
             return "the time is over, as asked"
         if self._own < 1:
-            return "all trials but those that confirm are spent, as asked"
+            kept = " but those that confirm" if self.options.reserve(self.problem) else ""
+            return f"all trials{kept} are spent, as asked"
         return "the budget is spent but for the trials that confirm"
 
     @property

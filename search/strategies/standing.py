@@ -16,6 +16,7 @@ from search.gains import (
     compare,
     floored,
     log_quality,
+    mean_loss,
     missed_at_bounds,
     pooled_noise,
     scores,
@@ -327,7 +328,7 @@ def tell(standing: Standing, objective: Objective, confidence: float) -> Data:
     finished = [trial for trial in standing.trials.values() if trial.state == "finished"]
     losses = [loss for trial in finished if (loss := scores(trial, objective).val_loss) is not None]
     if losses:
-        told["avg_loss"] = math.fsum(losses) / len(losses)
+        told["avg_loss"] = mean_loss(losses)
     if objective.gain == "time_to_target":
         told["time"] = told_times(standing.trials, standing.against, objective)
     if gain is not None:

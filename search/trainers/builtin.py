@@ -33,10 +33,10 @@ class Builtin(Trainer):
         for name, least in needed.items():
             value = getattr(budget, name)
             if value is not None and value < least:
+                shorter = ", or set a shorter warm-up with --set baseline.schedule.warmup_steps=..."
                 words = (
                     f"{value:,} is too little for the baseline, whose schedule.warmup_steps is "
-                    f"{warmup}; allow {least:,} or more, or set a shorter warm-up with --set "
-                    "baseline.schedule.warmup_steps=..."
+                    f"{warmup}; allow {least:,} or more{shorter if warmup else ''}"
                 )
                 yield ("budget", name), value, words
 

@@ -161,8 +161,48 @@ def test_combinations_of_a_sweep_that_cannot_be_trained_are_told_with_their_reas
     sweep.write_text("width: [6, 8]\nwidht: 1\nlayers: [[], [{heads: 2}]]\n")
     file = exploration(tmp_path, space={}, strategy={"kind": "grid", "file": str(sweep)})
     told = run(file, tmp_path, "--dry-run").stdout
-    assert "the first 4 of 4 combinations, 4 rejected" in told
+    assert "the first 4 combinations of 4, 4 rejected" in told
     assert told.count("unknown key 'widht'") == 4
     told = run(file, tmp_path).stdout
     assert "no new config within the limits was found; 4 combinations cannot be trained" in told
     assert "unknown key 'widht'" in told
+
+
+def test_a_space_of_nothing_but_the_baseline_is_refused(tmp_path):
+    for kind in ("random", "guided", "grid"):
+        space = {"width": {"choices": [4, 7, 14]}}
+        file = exploration(tmp_path, space=space, strategy={"kind": kind})
+        assert "no neighbour of the baseline can be trained" in run(file, tmp_path, check=2).stderr
+
+
+def test_what_is_rare_is_not_called_impossible(tmp_path):
+    space = {"width": {"step": 1, "min": 2, "max": 200}}  # only 2 is within the limit
+    limits = {"limits": {"parameters": 1250}}
+    asked: dict[str, Any] = {"baseline": {"width": 8}, "objective": limits, "space": space}
+    for kind in ("guided", "grid"):
+        file = exploration(tmp_path, strategy={"kind": kind, "trials": 20}, **asked)
+        run(file, tmp_path, "--dry-run")
+    assert run(file, tmp_path, "--dry-run", "--set", "strategy={kind: greedy}", check=2).stderr
+
+
+def test_a_sweep_file_is_not_judged_by_the_space(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("width: [6, 8]\n")
+    file = exploration(
+        tmp_path,
+        objective={"limits": {"parameters": 1800}},
+        space={"width": {"choices": [80, 90]}},
+        strategy={"kind": "grid", "file": str(tmp_path / "sweep.yaml")},
+    )
+    assert "the first 2 combinations of 2" in run(file, tmp_path, "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options"), [("grid", {}), ("nsgaii", {"population_size": 1}), ("tpe", {"seed": 1})]
+)
+def test_options_that_a_sampler_refuses_are_told_at_their_line(tmp_path, sampler, options):
+    asked = {"kind": "optuna", "sampler": sampler, "options": options}
+    file = exploration(tmp_path, strategy=asked)
+    for how in ((), ("--dry-run",)):
+        said = run(file, tmp_path, *how, check=2).stderr
+        assert "toy.yaml" in said
+        assert "options" in said

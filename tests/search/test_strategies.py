@@ -108,14 +108,18 @@ def test_only_draws_that_depend_on_no_result_are_told_in_advance(
     assert words.startswith("what is drawn first depends on" if not told else f"{told} configs")
 
 
-@pytest.mark.parametrize(("kind", "trials"), [("random", 9), ("guided", 11), ("random", 2)])
-def test_no_more_is_told_in_advance_than_is_tried(kind: str, trials: int):
+@pytest.mark.parametrize("screen", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "trials"), [("random", 9), ("guided", 11), ("random", 2), ("grid", 10)]
+)
+def test_no_more_is_told_in_advance_than_is_tried(kind: str, trials: int, screen: int):
     world = Hill(noise=0.002)
     asked: dict[str, Any] = {"trials": trials}
     strategy = strategies[kind](**asked)
-    search = Simulation(strategy, world.problem(confirm=2), world)
+    search = Simulation(strategy, world.problem(confirm=2, screen=screen), world)
     search.run(max_trials=200)
-    assert len(strategy.outset(search.problem)) == len({t.config_id for t in search.history}) - 1
+    told = [candidate for candidate in strategy.outset(search.problem) if not candidate.rejected]
+    assert len(told) == len({t.config_id for t in search.history}) - 1
 
 
 def test_proposing_twice_gives_the_same(search: Simulation):
