@@ -176,7 +176,7 @@ def test_a_space_of_nothing_but_the_baseline_is_refused(tmp_path):
 
 
 def test_what_is_rare_is_not_called_impossible(tmp_path):
-    space = {"width": {"step": 1, "min": 2, "max": 200}}  # only 2 is within the limit
+    space = {"width": {"step": 1, "min": 2, "max": 900}}  # only 2 is within the limit
     limits = {"limits": {"parameters": 1250}}
     asked: dict[str, Any] = {"baseline": {"width": 8}, "objective": limits, "space": space}
     for kind in ("guided", "grid"):

@@ -221,6 +221,7 @@ def test_what_was_interrupted_amid_others_runs_again_and_nothing_else_changes(ki
     again.run(max_trials=200)
     ended = (trial.request for trial in again.history if trial.failure is None)
     assert sorted(map(repr, ended)) == sorted(repr(trial.request) for trial in trials)
+    assert again.history.decisions[-1].words == search.history.decisions[-1].words
 
 
 @pytest.mark.parametrize("workers", [1, 8])
