@@ -29,11 +29,11 @@ from search.moves import Rule, ScaleRule
 from search.objective import Budget, Objective, Seeds
 from search.results import derive
 from search.strategies.base import Problem, Rejected, Strategy
+from search.strategies.draws import lattice_of
 from search.strategies.greedy import Greedy
 from search.strategies.guided import Guided
 from search.strategies.optuna_samplers import Optuna
 from search.strategies.random import Random
-from search.strategies.sampling import lattice_of
 from search.study import Study
 from spec import yaml
 from spec.config import Data, identity

@@ -11,13 +11,13 @@ import numpy as np
 from scipy.special import ndtr
 
 from search.strategies.base import Problem
+from search.strategies.draws import lattice_of
 from search.strategies.explored import Explored
 from search.strategies.lessons import Lesson, lessons
 from search.strategies.model.ensemble import Ensemble
 from search.strategies.model.features import Features
 from search.strategies.model.forms import Array, Form
 from search.strategies.model.lattice import Points
-from search.strategies.sampling import lattice_of
 
 HUGE = 100.0
 """Logarithm of a load that is far out of reach."""

@@ -13,10 +13,11 @@ from pydantic import Field
 
 from search.moves import Edit
 from search.strategies.base import Candidate, Problem, strategies
+from search.strategies.draws import Begun, Draw, lattice_of
 from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice
 from search.strategies.neighbourhood import candidates
-from search.strategies.sampling import FIRST, Begun, Draw, Sampling, lattice_of
+from search.strategies.sampling import FIRST, Sampling
 from search.strategies.sweeps import combinations
 from spec import errors
 from spec.config import Data
@@ -83,10 +84,10 @@ class Grid(Sampling):
 
     def used_up(self, problem: Problem) -> str:
         """See ``Sampling.used_up``."""
-        out = _plan_of(problem, self).out
-        if not out:
+        plan = _plan_of(problem, self)
+        if not plan.out:
             return super().used_up(problem)
-        there = f"{counted(len(out), 'combination')} cannot be trained, the first {out[0]}"
+        there = f"{counted(plan.out, 'combination')} cannot be trained, the first {plan.why}"
         return f"{super().used_up(problem)}; {there}"
 
     def size(self, problem: Problem) -> int | None:
@@ -120,12 +121,13 @@ class _Plan:
     """The combinations that can be trained, described as far as anybody has asked.
 
     Attributes:
-        out: The others that were met, each with its reason.
+        out: How many others were met.
+        why: The first of these with its reason.
     """
 
     def __init__(self, problem: Problem, grid: Grid) -> None:
         self._known: list[Draw] = []
-        self.out: list[str] = []
+        self.out, self.why = 0, ""
         self._rest = self._draws(problem, grid)
 
     def __iter__(self) -> Iterator[Draw]:
@@ -142,7 +144,8 @@ class _Plan:
             (answer,) = problem.describe([edit.apply(problem.baseline.config)])
             (found,) = candidates(problem, [(edit, answer)], {})
             if found.description is None or found.rejected:
-                self.out.append(f"{edit.key}: {found.rejected}")
+                self.out += 1
+                self.why = self.why or f"{edit.key}: {found.rejected}"
             else:
                 yield Draw(found.description, edit)
 

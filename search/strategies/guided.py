@@ -16,21 +16,14 @@ from search.history import Description
 from search.moves import Edit
 from search.strategies.base import Problem, strategies
 from search.strategies.belief import Belief, Wish, belief_of
+from search.strategies.draws import Begun, Draw, anywhere, chance, lattice_of, usable
 from search.strategies.explored import Explored
 from search.strategies.model.ascent import LEAST, Climb, Moves
 from search.strategies.model.forms import Array
 from search.strategies.model.lattice import Lattice, Points
 from search.strategies.model.tariff import Tariff, price
 from search.strategies.pareto import front
-from search.strategies.sampling import (
-    Begun,
-    Draw,
-    Sampling,
-    anywhere,
-    chance,
-    lattice_of,
-    usable,
-)
+from search.strategies.sampling import Sampling
 from spec import errors
 from spec.config import Data
 

@@ -22,18 +22,11 @@ from pydantic import Field, field_validator, model_validator
 from search.costs import COSTS
 from search.history import History, Trial
 from search.strategies.base import Problem, strategies
+from search.strategies.draws import Begun, Draw, anywhere, chance, lattice_of, usable
 from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice, Points
 from search.strategies.pareto import front, objectives
-from search.strategies.sampling import (
-    Begun,
-    Draw,
-    Sampling,
-    anywhere,
-    chance,
-    lattice_of,
-    usable,
-)
+from search.strategies.sampling import Sampling
 from spec.config import Data, Seq, refuse
 from spec.errors import did_you_mean
 

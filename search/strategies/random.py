@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from search.strategies.base import strategies
+from search.strategies.draws import Begun, Draw, anywhere
 from search.strategies.explored import Explored
-from search.strategies.sampling import Begun, Draw, Sampling, anywhere
+from search.strategies.sampling import Sampling
 
 
 @strategies.variant("random")

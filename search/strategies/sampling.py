@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from itertools import count, islice
 from statistics import fmean
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 from threadpoolctl import ThreadpoolController
 
@@ -18,16 +17,14 @@ from search.history import CONFIRM, Decision, Description, History, Purpose, Req
 from search.ledger import UNLIMITED, affordable
 from search.moves import Edit
 from search.strategies.base import Candidate, Expected, Problem, Proposal, Run, Strategy
+from search.strategies.draws import Begun, Draw, chance, lattice_of
 from search.strategies.explored import Explored
-from search.strategies.model.lattice import Lattice
 from search.strategies.neighbourhood import over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
 from search.strategies.verdict import judge, reaches
 from spec.config import Data
 from spec.words import counted
 
-TRIES = 1000
-"""Random points looked at for one that is new and within the limits, before a space is used up."""
 LEAPS = 100
 """Points among which one has to be within the limits where no neighbour is."""
 FIRST = 8
@@ -36,24 +33,6 @@ TOLD = 200
 """Most configs that a decision tells in full, best first."""
 ENDLESS = 10**9
 """Trials left when they are not limited."""
-
-
-@lru_cache(maxsize=4)
-def lattice_of(problem: Problem) -> Lattice:
-    """The problem's space as a lattice, laid out once."""
-    return Lattice(problem.space, problem.baseline.config, problem.describe)
-
-
-Begun = Mapping[str, Set[int]]
-"""Config id -> seeds it was launched on, or is about to be."""
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A config to try, and how it differs from the baseline."""
-
-    description: Description
-    edit: Edit | None
 
 
 class Sampling(Strategy):
@@ -177,32 +156,6 @@ class Sampling(Strategy):
     def reserve(self, problem: Problem) -> int:
         """Trials kept back for confirming."""
         return problem.seeds.confirm * (self.finalists + 1)
-
-
-def chance(problem: Problem, index: int, attempt: int = 0) -> np.random.Generator:
-    """The randomness of one draw: the same in every life of a study."""
-    return np.random.default_rng([problem.seeds.first, index, attempt])
-
-
-def anywhere(
-    problem: Problem, index: int, taken: Container[str], alike: float = 0.0
-) -> Draw | None:
-    """A random config of the space that is new and keeps the limits; None when none was found."""
-    lattice, rng = lattice_of(problem), chance(problem, index, attempt=1)
-    for _ in range(TRIES):
-        drawn = usable(problem, lattice.edit(lattice.scattered(rng, 1, alike)[0]), taken)
-        if drawn is not None:
-            return drawn
-    return None
-
-
-def usable(problem: Problem, edit: Edit | None, taken: Container[str]) -> Draw | None:
-    """A change of the baseline as a draw, if it is valid, within the limits, and not taken."""
-    config = problem.baseline.config if edit is None else edit.apply(problem.baseline.config)
-    (answer,) = problem.describe([config])
-    if not isinstance(answer, Description) or answer.config_id in taken:
-        return None
-    return None if over_limit(problem, answer) else Draw(answer, edit)
 
 
 @cache

@@ -16,12 +16,12 @@ from search.objective import Objective
 from search.simulation import Outcome, Simulation, single
 from search.strategies.base import Run
 from search.strategies.belief import Wish
+from search.strategies.draws import Begun, Draw, lattice_of
 from search.strategies.explored import Explored
 from search.strategies.guided import Guided, guide_of
 from search.strategies.model.features import Features
 from search.strategies.model.surrogate import Surrogate
 from search.strategies.random import Random
-from search.strategies.sampling import Begun, Draw, lattice_of
 from spec.errors import InputError
 from tests.search.landscape import SPACE, Hill
 

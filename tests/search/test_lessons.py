@@ -23,12 +23,12 @@ from search.history import (
 from search.objective import Budget, Objective
 from search.simulation import Simulation
 from search.strategies.belief import _chance, belief_of
+from search.strategies.draws import lattice_of
 from search.strategies.explored import Explored
 from search.strategies.guided import Guided
 from search.strategies.lessons import BEND, JUST, LEARNT, Lessons, lessons
 from search.strategies.model.features import Features
 from search.strategies.model.surrogate import Surrogate
-from search.strategies.sampling import lattice_of
 from spec.records import End, Eval
 from tests.search.landscape import Hill
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from search.moves import Space
+from search.strategies.draws import lattice_of
 from search.strategies.model.ascent import Climb, Moves
 from search.strategies.model.axes import axes
 from search.strategies.model.conjugate import GAINS, SCALE, SHAPE
@@ -26,7 +27,6 @@ from search.strategies.model.relevance import _cost, lengths, typical
 from search.strategies.model.seeds import SeedEffects, seed_effects
 from search.strategies.model.surrogate import PRIORS, TYPICAL, Surrogate
 from search.strategies.model.tariff import Tariff, price
-from search.strategies.sampling import lattice_of
 from spec.errors import InputError
 from tests.search.landscape import SPACE, Hill
 

@@ -13,8 +13,8 @@ import pytest
 
 from search.simulation import Simulation
 from search.strategies.base import Run
+from search.strategies.draws import lattice_of
 from search.strategies.grid import Grid
-from search.strategies.sampling import lattice_of
 from search.strategies.sweeps import combinations, expanded
 from spec.errors import InputError
 from tests.search.landscape import SPACE, Hill

@@ -1,0 +1,62 @@
+"""What strategies draw from: the space as a lattice, its chance, and a config drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Set
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from search.history import Description
+from search.moves import Edit
+from search.strategies.base import Problem
+from search.strategies.model.lattice import Lattice
+from search.strategies.neighbourhood import over_limit
+
+TRIES = 1000
+"""Random points looked at for one that is new and within the limits, before a space is used up."""
+
+
+@lru_cache(maxsize=4)
+def lattice_of(problem: Problem) -> Lattice:
+    """The problem's space as a lattice, laid out once."""
+    return Lattice(problem.space, problem.baseline.config, problem.describe)
+
+
+Begun = Mapping[str, Set[int]]
+"""Config id -> seeds it was launched on, or is about to be."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A config to try, and how it differs from the baseline."""
+
+    description: Description
+    edit: Edit | None
+
+
+def chance(problem: Problem, index: int, attempt: int = 0) -> np.random.Generator:
+    """The randomness of one draw: the same in every life of a study."""
+    return np.random.default_rng([problem.seeds.first, index, attempt])
+
+
+def anywhere(
+    problem: Problem, index: int, taken: Container[str], alike: float = 0.0
+) -> Draw | None:
+    """A random config of the space that is new and keeps the limits; None when none was found."""
+    lattice, rng = lattice_of(problem), chance(problem, index, attempt=1)
+    for _ in range(TRIES):
+        drawn = usable(problem, lattice.edit(lattice.scattered(rng, 1, alike)[0]), taken)
+        if drawn is not None:
+            return drawn
+    return None
+
+
+def usable(problem: Problem, edit: Edit | None, taken: Container[str]) -> Draw | None:
+    """A change of the baseline as a draw, if it is valid, within the limits, and not taken."""
+    config = problem.baseline.config if edit is None else edit.apply(problem.baseline.config)
+    (answer,) = problem.describe([config])
+    if not isinstance(answer, Description) or answer.config_id in taken:
+        return None
+    return None if over_limit(problem, answer) else Draw(answer, edit)
