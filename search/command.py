@@ -32,6 +32,7 @@ from search.session import (
     check_energy,
     check_first_round,
     check_strategy,
+    check_study,
     finished,
     kept_aside,
     locked,
@@ -40,6 +41,7 @@ from search.session import (
 )
 from search.strategies.base import Problem
 from search.study import Study
+from search.summary import front_lines
 from search.target_words import time_lines
 from search.trainers import Describer, describe_baseline
 from search.trainers.environment import changes
@@ -99,19 +101,10 @@ def search(options: Options) -> None:
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     exploration, document = load(options.exploration, options.changes)
-    if options.dry_run:
-        with exploration.trainer.describer() as describer:
-            baseline = _baseline(describer, exploration, document)
-            problem = problem_of(exploration, baseline, describer, None)
-            check_strategy(exploration.strategy, problem, document)
-            check_first_round(problem, exploration.strategy)
-            if options.as_json:
-                for line in exploration.strategy.listing(problem):
-                    console.out(json.dumps(line), highlight=False)
-            else:
-                show_plan(console, problem, exploration)
-        return
     folder = (options.out / exploration.study).resolve()
+    if options.dry_run:
+        _foresee(console, options, exploration, document, folder)
+        return
     with locked(folder), kept_aside(folder) if options.fresh else nullcontext() as old:
         if old is not None:
             console.print(f"the earlier study is kept in {old}")
@@ -122,6 +115,46 @@ def search(options: Options) -> None:
             _search(console, options, exploration, document, folder, study)
         finally:
             study.close()
+
+
+def _foresee(
+    console: Console,
+    options: Options,
+    exploration: Exploration,
+    document: Document,
+    folder: Path,
+) -> None:
+    """The dry run: train nothing, and write nothing."""
+    with exploration.trainer.describer() as describer:
+        baseline = _baseline(describer, exploration, document)
+        begun = "" if options.fresh else _begun(exploration, baseline, describer, folder)
+        problem = problem_of(exploration, baseline, describer, None)
+        check_strategy(exploration.strategy, problem, document)
+        check_first_round(problem, exploration.strategy, document)
+        if options.as_json:
+            for line in exploration.strategy.listing(problem):
+                console.out(json.dumps(line), highlight=False)
+            return
+        if begun:
+            console.print(begun, soft_wrap=True)
+        show_plan(console, problem, exploration)
+
+
+def _begun(
+    exploration: Exploration, baseline: Description, describer: Describer, folder: Path
+) -> str:
+    """What a dry run's study holds already, in words; refuses what a run would refuse."""
+    if not (folder / "study.db").is_file():
+        return ""
+    study = Study.read(folder / "study.db")
+    try:
+        check_study(study, exploration, baseline, describer.fingerprint)
+        if reason := finished(study, exploration):
+            return f"a run of {folder} would have nothing left to do: {reason}"
+        held = counted(len(study.history), "trial")
+        return f"{folder} holds {held} already, and a run goes on from there; without them:"
+    finally:
+        study.close()
 
 
 def _search(
@@ -151,6 +184,7 @@ def _search(
             describer.remember(trial.request.description)
         with exploration.executor.build(str(folder), exploration.trainer.preload) as executor:
             check_energy(exploration, executor, document)
+            check_study(study, exploration, baseline, describer.fingerprint)
             begin(study, exploration, baseline, describer.fingerprint)
             if not any(
                 t.config_id == baseline.config_id and t.state == "finished" for t in study.history
@@ -159,7 +193,7 @@ def _search(
             problem = problem_of(exploration, baseline, describer, executor)
             check_strategy(exploration.strategy, problem, document)
             if not study.history.decisions:
-                check_first_round(problem, exploration.strategy)
+                check_first_round(problem, exploration.strategy, document)
             reason = _run(console, options, exploration, problem, study, executor, folder)
     _close(console, exploration, baseline, study, folder, reason)
 
@@ -214,6 +248,8 @@ def _close(
         console.print(reason, soft_wrap=True)  # a decision was shown when it was taken
     told = derive(exploration, baseline, history)
     for line in time_lines(told["time_to_target"]) if "time_to_target" in told else ():
+        console.print(line, soft_wrap=True)
+    for line in front_lines(told.get("front", ())):
         console.print(line, soft_wrap=True)
     before, after = (told["iterations"][index]["baseline_metrics"] for index in (0, -1))
     if history.accepted and "loss" in before and after.get("loss") is not None:

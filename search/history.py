@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
@@ -235,6 +235,11 @@ class Decision:
     config: Data | None = None
     config_id: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def front(self) -> Sequence[Data] | None:
+        """What a search for a front ends with: its configs, best loss first."""
+        return self.detail.get("front")
 
     @property
     def budgets(self) -> tuple[Budget, Budget]:

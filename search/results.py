@@ -49,7 +49,7 @@ def derive(exploration: Exploration, baseline: Description, history: History) ->
         "baseline_config": baseline.config,
         "iterations": iterations,
         "stop_reason": last.words if last is not None and last.kind == "stop" else None,
-        **({"front": last.detail["front"]} if last is not None and "front" in last.detail else {}),
+        **({"front": last.front} if last is not None and last.front is not None else {}),
         "incumbent": _incumbent(baseline, history, objective),
         "trials": counts(history),
         "spent": Ledger.of(history).full(),

@@ -189,10 +189,10 @@ def asked(exploration: Exploration) -> dict[str, Any]:
     return exploration.model_dump(mode="json", exclude={"executor", "report"})
 
 
-def begin(
+def check_study(
     study: Study, exploration: Exploration, baseline: Description, fingerprint: str | None
 ) -> None:
-    """Note what this run works on.
+    """Refuse to go on with what was measured otherwise.
 
     Raises:
         InputError: When the study holds another baseline or other data.
@@ -211,6 +211,12 @@ def begin(
             f"study {exploration.study} was measured on other data "
             f"(fingerprint {data}, now {fingerprint}); {way_out}"
         )
+
+
+def begin(
+    study: Study, exploration: Exploration, baseline: Description, fingerprint: str | None
+) -> None:
+    """Note what this run works on, after ``check_study``."""
     before, now = study.notes.get("exploration", {}), asked(exploration)
     if _stops_by(before) != _stops_by(now) or exploration.strategy.weighs_losers:
         study.forgive_stopped()  # what they were ended by no longer holds
@@ -309,11 +315,11 @@ def check_strategy(strategy: Strategy, problem: Problem, document: Document) -> 
         raise errors.ConfigError(placed) from None
 
 
-def check_first_round(problem: Problem, strategy: Strategy) -> None:
+def check_first_round(problem: Problem, strategy: Strategy, document: Document) -> None:
     """Refuse a search that cannot take a single step.
 
     Raises:
-        InputError: When every neighbour of the baseline is excluded, with the reasons, and the
+        ConfigError: When every neighbour of the baseline is excluded, with the reasons, and the
             strategy does not come to others.
     """
     if not problem.space or not strategy.needs_space:
@@ -327,7 +333,11 @@ def check_first_round(problem: Problem, strategy: Strategy) -> None:
     more = f"\n  (+{len(candidates) - 10} more)" if len(candidates) > 10 else ""
     over = over_limit(problem, problem.baseline)
     own = f", and the baseline itself is out: {over}" if over else ""
-    raise InputError(
+    words = (
         f"no neighbour of the baseline can be trained{own}; "
         f"widen the space or raise the limit\n{told}{more}"
     )
+    described = [c.description for c in candidates if c.description is not None]
+    limited = over or any(over_limit(problem, description) for description in described)
+    at = ("objective", "limits") if limited else ("space",)
+    raise errors.ConfigError([errors.Problem(join(at), words, document.place(at))])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from search.costs import size
+from search.costs import COSTS, size
 from search.gains import scores
 from search.history import Description, History, Trial
 from search.ledger import Ledger, Spending
@@ -21,6 +21,10 @@ from search.target_words import time_lines
 from spec import yaml
 from spec.config import Data
 from spec.errors import InputError
+from spec.words import counted
+
+SHOWN = 20
+"""Most configs of a front that are shown."""
 
 
 class Asked(BaseModel):
@@ -93,6 +97,7 @@ def summary(folder: Path) -> Data:
         "rounds": history.round,
         "decisions": [decision.words for decision in history.decisions],
         "stop_reason": last.words if last is not None and last.kind == "stop" else None,
+        **({"front": last.front} if last is not None and last.front is not None else {}),
         "incumbent": {"config_id": config_id, **metrics(own, objective)},
         **({"time_to_target": study_times_of(opened)} if timed else {}),
         "best": {name: _best(history, opened.exploration, key) for name, key in _KEYS.items()},
@@ -120,6 +125,7 @@ def summary_lines(told: Data) -> list[str]:
     loss = f"val_loss {own['loss']:.4f}, " if own["loss"] is not None and not timed else ""
     found = f"{loss}{size(own['params'])} parameters" if own["loss"] is not None else "not measured"
     lines.append(f"incumbent {own['config_id']}: {found}")
+    lines += front_lines(told.get("front", ()))
     for name, found in told["best"].items():
         if found is not None:
             lines.append(
@@ -127,6 +133,18 @@ def summary_lines(told: Data) -> list[str]:
                 f"(trial {found['trial']}, config {found['config_id']})"
             )
     return lines
+
+
+def front_lines(front: Sequence[Data]) -> list[str]:
+    """A front for people: a line for each config, the first ``SHOWN`` of them."""
+    if not front:
+        return []
+    lines = [f"front: {counted(len(front), 'config')} that no other beats, best val_loss first"]
+    for row in front[:SHOWN]:
+        told = ", ".join(f"{key} {row[key]:,.6g}" for key in row if key in COSTS)
+        lines.append(f"  val_loss {row['val_loss']:.4f}, {told} (trial {row['trials'][0]})")
+    more = len(front) - SHOWN
+    return [*lines, f"  (+{more} more in results.yaml)"] if more > 0 else lines
 
 
 def _best(history: History, asked: Asked, key: Callable[[Trial, Asked], float | None]) -> Any:

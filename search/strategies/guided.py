@@ -25,7 +25,7 @@ from search.strategies.model.tariff import Tariff, price
 from search.strategies.pareto import front
 from search.strategies.sampling import Sampling
 from spec import errors
-from spec.config import Data
+from spec.config import Data, Seq
 
 LOOKS = 40
 """Points of one climb that are described in search of one that can be trained."""
@@ -66,7 +66,7 @@ class Guided(Sampling):
     gain time_to_target it is half of that for quality, and a quarter for the margin."""
     sober: Annotated[int, Field(ge=2)] = 3
     """One draw in so many is the best by the mean, without chance, or repeats one that may be."""
-    caps: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, strict=False)
+    caps: Annotated[Seq[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None = None
     """Pareto mode: caps on the objective's cost that draws take in turn; ends with the front."""
 
     @property

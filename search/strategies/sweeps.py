@@ -7,115 +7,162 @@ as ``1e-4`` are numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from spec import yaml
+from spec import errors, yaml
 from spec.config import Data
 from spec.errors import InputError
+from spec.path import join
+from spec.yaml import Document, Loc
 
 GROUPS = "parameter_groups"
 _SMALL = 1e-9
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Values of a key that is swept only where other keys have the wanted values."""
+
+    conditions: Sequence[tuple[str, Any]]
+    options: Sequence[Any]
+
+    def holds(self, combination: Data) -> bool:
+        """Whether a combination meets all conditions."""
+        return all(combination.get(name) == wanted for name, wanted in self.conditions)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One mapping with one of its groups: iterates its combinations, in order."""
+
+    values: Mapping[str, Sequence[Any]]
+    tied: Mapping[str, Rule]
+
+    def __iter__(self) -> Iterator[Data]:
+        for values in product(*self.values.values()):
+            found = [dict(zip(self.values, values, strict=True))]
+            for key, rule in self.tied.items():
+                found = [
+                    each
+                    for before in found
+                    for each in (
+                        [{**before, key: option} for option in rule.options]
+                        if rule.holds(before)
+                        else [before]
+                    )
+                ]
+            yield from found
 
 
 def combinations(file: Path) -> Iterator[Data]:
     """Every combination of a sweep file, in order.
 
     A ``.json`` file holds a mapping or a list of them; any other file is YAML of one or many
-    documents, or a list. In a mapping, a list is swept, any other value is fixed, and
+    documents, each of that form. In a mapping, a list is swept, any other value is fixed, and
     ``{range: {start, end, step}}`` is the list from start to end, the end included. Each item of
     ``parameter_groups`` adds its own keys in turn. ``{conditions: [[key, value], ...], options:
     ...}`` is swept where all conditions hold, and is left out elsewhere.
 
     Raises:
-        InputError: When the file is missing, or not of this form.
+        InputError: When the file is missing or holds no sweep.
+        ConfigError: When a part of it is not of this form, with its place. The whole file is
+            looked at before the first combination is given.
     """
-    for sweep in _sweeps(file):
-        if not isinstance(sweep, Mapping):
-            raise InputError(f"{file}: {sweep!r} is no sweep; write keys with values or lists")
-        yield from expanded(sweep, str(file))
+    found = [sweep for document in _documents(file) for sweep in sweeps(document)]
+    if not found:
+        raise InputError(f"{file}: holds no sweep; write keys with values or lists")
+    for sweep in found:
+        yield from sweep
 
 
-def expanded(sweep: Mapping[str, Any], where: str = "sweep") -> Iterator[Data]:
-    """Every combination of one mapping, in order.
+def sweeps(document: Document) -> list[Sweep]:
+    """The sweeps of a mapping, one for each of its groups, or of a list of mappings.
 
     Raises:
-        InputError: For a range or a condition that is not of the form.
+        ConfigError: For what is not of the form.
     """
-    plain = {key: value for key, value in sweep.items() if key != GROUPS}
-    tied = {key: value for key, value in plain.items() if _has(value, "conditions")}
-    base = {key: _swept(key, value, where) for key, value in plain.items() if key not in tied}
-    for group in sweep.get(GROUPS, [{}]):
-        merged = base | {key: _swept(key, value, where) for key, value in group.items()}
-        for values in product(*merged.values()):
-            yield from _tied(dict(zip(merged, values, strict=True)), tied, where)
+    if not isinstance(document.data, list):
+        return _Reader(document, (), document.data).sweeps()
+    parts = enumerate(document.data)
+    return [sweep for n, part in parts for sweep in _Reader(document, (n,), part).sweeps()]
 
 
-def _tied(combination: Data, tied: Mapping[str, Any], where: str) -> list[Data]:
-    """A combination with the keys whose conditions it meets, once per option."""
-    found = [combination]
-    for key, rule in tied.items():
-        conditions, options = _rule(key, rule, where)
-        found = [
-            each
-            for before in found
-            for each in (
-                [{**before, key: option} for option in options]
-                if all(before.get(name) == wanted for name, wanted in conditions)
-                else [before]
-            )
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one mapping of a document; complains with the place of what is wrong."""
+
+    document: Document
+    at: Loc
+    data: Any
+
+    def sweeps(self) -> list[Sweep]:
+        if not isinstance(self.data, Mapping):
+            raise self._fault((), f"{self.data!r} is no sweep; write keys with values or lists")
+        plain = {key: value for key, value in self.data.items() if key != GROUPS}
+        tied = {k: self._rule(k, v) for k, v in plain.items() if _has(v, "conditions")}
+        base = {k: self._swept((k,), v) for k, v in plain.items() if k not in tied}
+        return [Sweep(base | own, tied) for own in self._groups()]
+
+    def _groups(self) -> list[dict[str, list[Any]]]:
+        groups = self.data.get(GROUPS, [{}])
+        if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
+            words = f"{groups!r} are no groups; write a list of mappings: [{{key: value}}, ...]"
+            raise self._fault((GROUPS,), words)
+        return [
+            {key: self._swept((GROUPS, number, key), value) for key, value in group.items()}
+            for number, group in enumerate(groups)
         ]
-    return found
 
+    def _rule(self, key: str, rule: Mapping[str, Any]) -> Rule:
+        try:
+            conditions = [(name, wanted) for name, wanted in rule["conditions"]]
+            options = rule["options"]
+        except (KeyError, TypeError, ValueError):
+            words = f"{rule!r}: write {{conditions: [[key, value], ...], options: [...]}}"
+            raise self._fault((key,), words) from None
+        return Rule(conditions, options if isinstance(options, list) else [options])
 
-def _rule(key: str, rule: Mapping[str, Any], where: str) -> tuple[list[tuple[str, Any]], list[Any]]:
-    try:
-        conditions = [(name, wanted) for name, wanted in rule["conditions"]]
-        options = rule["options"]
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{where}: {key}: write {{conditions: [[key, value], ...], options: [...]}}"
-        ) from None
-    return conditions, options if isinstance(options, list) else [options]
+    def _swept(self, loc: Loc, value: Any) -> list[Any]:
+        ranged = _has(value, "range")
+        values = self._range(loc, value["range"]) if ranged else value
+        if values == []:
+            words = f"{value!r} leads to no value, so nothing would be tried; give it one"
+            raise self._fault(loc, words)
+        return values if isinstance(values, list) else [values]
 
+    def _range(self, loc: Loc, span: Any) -> list[int] | list[float]:
+        try:
+            start, end = span["start"], span["end"]
+            step = span.get("step", 1 if isinstance(start, int) else 0.1)
+            if all(isinstance(number, int) for number in (start, end, step)):
+                return list(range(start, end + (1 if step > 0 else -1), step))
+            count = int((end - start) / step + _SMALL) + 1
+        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+            words = f"{span!r} is no range; write {{start: 0, end: 0.3, step: 0.1}}"
+            raise self._fault(loc, words) from None
+        return [float(f"{start + index * step:.12g}") for index in range(count)]
 
-def _swept(key: str, value: Any, where: str) -> list[Any]:
-    if _has(value, "range"):
-        return _range(key, value["range"], where)
-    return list(value) if isinstance(value, list) else [value]
-
-
-def _range(key: str, span: Any, where: str) -> list[int] | list[float]:
-    try:
-        start, end = span["start"], span["end"]
-        step = span.get("step", 1 if isinstance(start, int) else 0.1)
-        if all(isinstance(number, int) for number in (start, end, step)):
-            return list(range(start, end + (1 if step > 0 else -1), step))
-        count = int((end - start) / step + _SMALL) + 1
-    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
-        raise InputError(
-            f"{where}: {key}: {span!r} is no range; write {{start: 0, end: 0.3, step: 0.1}}"
-        ) from None
-    return [float(f"{start + index * step:.12g}") for index in range(count)]
+    def _fault(self, loc: Loc, words: str) -> errors.ConfigError:
+        whole = (*self.at, *loc)
+        return errors.ConfigError([errors.Problem(join(whole), words, self.document.place(whole))])
 
 
 def _has(value: Any, key: str) -> bool:
     return isinstance(value, Mapping) and key in value
 
 
-def _sweeps(file: Path) -> list[Any]:
+def _documents(file: Path) -> list[Document]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error}); give the path of a sweep") from None
     if file.suffix != ".json":
-        documents = [document.data for document in yaml.parse_all(text, file)]
-        alone = len(documents) == 1 and isinstance(documents[0], list)
-        return documents[0] if alone else [data for data in documents if data is not None]
+        return [each for each in yaml.parse_all(text, file) if each.data is not None]
     try:
-        found = json.loads(text)
+        return [Document(json.loads(text), file)]
     except ValueError as error:
         raise InputError(f"{file}: not JSON: {error}") from None
-    return found if isinstance(found, list) else [found]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.landscapes.race import race
@@ -206,6 +207,11 @@ def test_pareto_mode_ends_with_a_front_over_the_caps():
     assert losses == sorted(losses)
     assert costs == sorted(costs, reverse=True)
     assert min(costs) <= caps[0] < max(costs) <= caps[-1]
+
+
+def test_a_front_over_no_caps_is_refused():
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        Guided.model_validate({"caps": []})
 
 
 def test_caps_on_a_cost_that_has_to_be_measured_are_refused():

@@ -99,7 +99,7 @@ def test_an_impossible_limit_says_that_the_baseline_is_over_it_too(tmp_path):
     assert "and the baseline itself is out: parameters 1,400 is over the limit 10" in said
     narrow = exploration(tmp_path, space={"width": {"choices": [7, 14]}})
     said = run(narrow, tmp_path, check=2).stderr
-    assert "no neighbour of the baseline can be trained; widen" in said
+    assert "toy.yaml:3:1: space: no neighbour of the baseline can be trained; widen" in said
 
 
 @pytest.mark.parametrize("kind", ["greedy", "guided", "random", "grid"])
@@ -111,7 +111,9 @@ def test_a_limit_that_nothing_keeps_is_refused_by_every_strategy(tmp_path, kind,
         tmp_path, objective={"limits": {"parameters": 10}}, space=space, strategy=strategy
     )
     told = run(file, tmp_path, *how, check=2)
-    assert "no neighbour of the baseline can be trained" in told.stderr
+    line = 1 + file.read_text().splitlines().index("  limits:")
+    said = f"toy.yaml:{line}:3: objective.limits: no neighbour of the baseline can be trained"
+    assert said in told.stderr
     assert "width +2: parameters 1,600 is over the limit 10" in told.stderr
     assert not told.stdout
 

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from search.run import app
+from search.show import app as show
 from search.study import Study
 from search.summary import open_study
 from search.trainers import PipedDescriber
@@ -424,8 +425,39 @@ def test_a_front_is_in_the_results(tmp_path):
     file = exploration(tmp_path, strategy={"kind": "pareto", "trials": 6})
     run(file, tmp_path)
     front = yaml.read(tmp_path / "toy" / "results.yaml").data["front"]
-    assert [set(row) for row in front] == [{"config_id", "val_loss", "parameters"}] * len(front)
+    columns = {"config_id", "val_loss", "parameters", "trials"}
+    assert [set(row) for row in front] == [columns] * len(front)
     assert len(front) >= 1
+
+
+def test_a_front_is_shown_with_the_trials_that_hold_its_configs(tmp_path):
+    file = exploration(tmp_path, strategy={"kind": "pareto", "trials": 6})
+    done = run(file, tmp_path)
+    front = yaml.read(tmp_path / "toy" / "results.yaml").data["front"]
+    shown = CliRunner().invoke(show, [str(tmp_path / "toy")])
+    best = front[0]
+    for told in (done.stdout, shown.stdout):
+        assert "that no other beats, best val_loss first" in told
+        assert f"  val_loss {best['val_loss']:.4f}, parameters {best['parameters']:,}" in told
+        assert f"(trial {best['trials'][0]})" in told
+    history = open_study(tmp_path / "toy").history
+    assert [history[row["trials"][0]].config_id for row in front] == [r["config_id"] for r in front]
+    told = CliRunner().invoke(show, [str(tmp_path / "toy"), "--json"])
+    assert json.loads(told.stdout)["front"] == front
+
+
+def test_a_dry_run_tells_what_the_study_holds_already(tmp_path):
+    file = exploration(tmp_path, strategy={"kind": "random", "trials": 3}, seeds={"confirm": 0})
+    assert "already" not in run(file, tmp_path, "--dry-run").stdout
+    run(file, tmp_path, "--max-trials", "2")
+    assert "toy holds 2 trials already" in run(file, tmp_path, "--dry-run").stdout
+    assert "already" not in run(file, tmp_path, "--dry-run", "--fresh").stdout
+    run(file, tmp_path)
+    assert "would have nothing left to do: " in run(file, tmp_path, "--dry-run").stdout
+    other = exploration(tmp_path, baseline={"width": 8})
+    for how in ((), ("--dry-run",)):
+        assert "began from another baseline" in run(other, tmp_path, *how, check=2).stderr
+    assert run(other, tmp_path, "--dry-run", "--fresh").exit_code == 0
 
 
 @pytest.mark.parametrize(("name", "each"), [("max_steps", 1), ("max_tokens", 1024)])

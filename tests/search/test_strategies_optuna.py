@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +13,9 @@ from search.history import History
 from search.simulation import Simulation
 from search.strategies import strategies
 from search.strategies.base import Run
+from search.strategies.explored import Explored
 from search.strategies.optuna_samplers import SAMPLERS, Optuna, Pareto
+from search.strategies.pareto import objectives
 from tests.search.landscape import Hill
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -82,6 +85,24 @@ def test_every_sampler_of_optuna_has_a_word():
 def test_what_a_sampler_does_not_know_is_refused(options: dict[str, Any], said: str):
     with pytest.raises(ValidationError, match=said):
         strategies.parse({"kind": "optuna", **options})
+
+
+def test_a_front_over_several_costs_is_exactly_what_nothing_beats():
+    world = Hill(noise=0.002)
+    strategy = Pareto(sampler="random", trials=40, costs=("parameters", "train_seconds"))
+    search = Simulation(strategy, world.problem(), world)
+    decision = search.run()
+    assert decision is not None
+    explored = Explored.of(search.problem, search.history)
+    found = {name: objectives(explored, name, strategy.costs) for name in explored.qualities}
+    beaten = {
+        name
+        for name, own in found.items()
+        if any(o != own and all(map(operator.le, o, own)) for o in found.values())
+    }
+    kept = [row["config_id"] for row in decision.front or ()]
+    assert sorted(kept) == sorted(found.keys() - beaten)
+    assert 2 < len(kept) < len(found)
 
 
 @pytest.mark.parametrize("sampler", ["nsgaii", "random"])

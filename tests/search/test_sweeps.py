@@ -15,14 +15,19 @@ from search.simulation import Simulation
 from search.strategies.base import Run
 from search.strategies.draws import lattice_of
 from search.strategies.grid import Grid
-from search.strategies.sweeps import combinations, expanded
+from search.strategies.sweeps import combinations, sweeps
 from spec.errors import InputError
+from spec.yaml import Document
 from tests.search.landscape import SPACE, Hill
+
+
+def expanded(sweep: Any) -> list[dict[str, Any]]:
+    return list(itertools.chain.from_iterable(sweeps(Document(sweep))))
 
 
 def test_lists_are_swept_and_the_rest_is_fixed():
     sweep = {"a": [1, 2], "b": "x", "c": [True, False]}
-    assert list(expanded(sweep)) == [
+    assert expanded(sweep) == [
         {"a": 1, "b": "x", "c": True},
         {"a": 1, "b": "x", "c": False},
         {"a": 2, "b": "x", "c": True},
@@ -47,7 +52,7 @@ def test_a_range_keeps_its_end(span: dict[str, float], values: list[float]):  # 
 
 def test_groups_add_their_keys_in_turn():
     sweep = {"parameter_groups": [{"a": [1]}, {"a": [2], "b": [3, 4]}], "a": [0], "c": 5}
-    assert list(expanded(sweep)) == [
+    assert expanded(sweep) == [
         {"a": 1, "c": 5},
         {"a": 2, "c": 5, "b": 3},
         {"a": 2, "c": 5, "b": 4},
@@ -56,7 +61,7 @@ def test_groups_add_their_keys_in_turn():
 
 def test_conditions_sweep_where_they_hold():  # behaviours 37
     sweep = {"a": [1, 2], "b": {"conditions": [["a", 2]], "options": [7, 8]}}
-    assert list(expanded(sweep)) == [{"a": 1}, {"a": 2, "b": 7}, {"a": 2, "b": 8}]
+    assert expanded(sweep) == [{"a": 1}, {"a": 2, "b": 7}, {"a": 2, "b": 8}]
 
 
 @pytest.mark.parametrize(
@@ -76,17 +81,24 @@ def test_files_of_every_form_are_read(tmp_path: Path, name: str, text: str):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- 3\n", "no sweep"),
-        ("a: {range: {start: 1}}", "is no range"),
+        ("- 3\n", r"bad.yaml:1:3: \[0\]: 3 is no sweep"),
+        ("b: 1\na: {range: {start: 1}}", "bad.yaml:2:1: a: .* is no range"),
         ("a: {range: {start: 0, end: 1, step: 0}}", "is no range"),
         ("a: {conditions: 3, options: 4}", "write {conditions"),
+        ("a: 1\nb: []", r"bad.yaml:2:1: b: \[\] leads to no value"),
+        ("a: {range: {start: 3, end: 1}}", "leads to no value"),
+        ("a: {range: {start: 0.3, end: 0.1, step: 0.1}}", "leads to no value"),
+        ("parameter_groups: {a: 1}", "are no groups; write a list of mappings"),
+        ("parameter_groups:\n- a: 1\n- b: []", r"bad.yaml:3:3: parameter_groups\[1\].b"),
+        ("a: 1\n---\na: 2\nb: {range: 3}\n", "bad.yaml:4:1: b: 3 is no range"),
+        ("", "bad.yaml: holds no sweep"),
     ],
 )
-def test_what_is_no_sweep_is_named(tmp_path: Path, text: str, said: str):
+def test_what_is_no_sweep_is_named_before_anything_is_tried(tmp_path: Path, text: str, said: str):
     file = tmp_path / "bad.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=said):
-        list(combinations(file))
+        next(combinations(file))
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
