@@ -17,14 +17,11 @@ from search.strategies.draws import Begun, Draw, lattice_of
 from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice
 from search.strategies.neighbourhood import candidates
-from search.strategies.sampling import FIRST, Sampling
+from search.strategies.sampling import COUNTED, FIRST, Sampling
 from search.strategies.sweeps import combinations
 from spec import errors
 from spec.config import Data
 from spec.words import counted
-
-MOST = 1_000_000
-"""A grid larger than this is not walked without a cap on the trials."""
 
 
 @strategies.variant("grid")
@@ -55,10 +52,10 @@ class Grid(Sampling):
         super().check(problem)
         if self.file is not None:
             next(self._edits(problem), None)
-        elif self.trials is None and (size := lattice_of(problem).size) > MOST:
+        elif self.trials is None and self.size(problem) is None:
             words = (
-                f"the space has {size:,} combinations; cap it with trials, take larger steps, or "
-                "write [:] instead of [*] to move all layers at once"
+                f"the space has {lattice_of(problem).size:,} combinations; cap it with trials, "
+                "take larger steps, or write [:] instead of [*] to move all layers at once"
             )
             raise errors.ConfigError([errors.Problem("strategy", words, loc=("strategy",))])
 
@@ -92,7 +89,7 @@ class Grid(Sampling):
 
     def size(self, problem: Problem) -> int | None:
         """See ``Sampling.size``: all combinations, also those that cannot be trained."""
-        return _size(problem, self)
+        return super().size(problem) if self.file is None else _listed(self.file)
 
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
@@ -156,13 +153,10 @@ def _plan_of(problem: Problem, grid: Grid) -> _Plan:
 
 
 @lru_cache(maxsize=4)
-def _size(problem: Problem, grid: Grid) -> int | None:
-    """How many combinations there are, with the baseline; None when too many to walk."""
-    if grid.file is None:
-        size = lattice_of(problem).size
-    else:
-        size = 1 + sum(1 for _ in islice(combinations(Path(grid.file)), MOST))
-    return size if size <= MOST else None
+def _listed(file: str) -> int | None:
+    """How many combinations a sweep file has, with the baseline; None when nobody counts them."""
+    size = 1 + sum(1 for _ in islice(combinations(Path(file)), COUNTED))
+    return size if size <= COUNTED else None
 
 
 def _walk(lattice: Lattice) -> Iterator[Edit | None]:

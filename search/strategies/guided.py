@@ -74,6 +74,10 @@ class Guided(Sampling):
         """See ``Strategy.weighs_losers``: one may be the best under its cap."""
         return self.caps is not None
 
+    def size(self, problem: Problem) -> int | None:
+        """See ``Sampling.size``: some configs are measured again, who knows how often."""
+        return None
+
     @property
     def unaided(self) -> int:
         """See ``Sampling.unaided``."""

@@ -31,6 +31,8 @@ FIRST = 8
 """Most configs that are told before any is trained."""
 TOLD = 200
 """Most configs that a decision tells in full, best first."""
+COUNTED = 1_000_000
+"""Most configs of a space that are counted in advance."""
 ENDLESS = 10**9
 """Trials left when they are not limited."""
 
@@ -150,8 +152,9 @@ class Sampling(Strategy):
         return {}
 
     def size(self, problem: Problem) -> int | None:
-        """Most configs there are to draw; None when they are not counted."""
-        return None
+        """Most configs there are to draw, the baseline too; None when they are not counted."""
+        size = lattice_of(problem).size
+        return size if size <= COUNTED else None
 
     def reserve(self, problem: Problem) -> int:
         """Trials kept back for confirming."""

@@ -15,6 +15,9 @@ from search.simulation import Simulation
 from search.strategies.base import Run
 from search.strategies.draws import lattice_of
 from search.strategies.grid import Grid
+from search.strategies.optuna_samplers import Optuna
+from search.strategies.random import Random
+from search.strategies.sampling import Sampling
 from search.strategies.sweeps import combinations, sweeps
 from spec.errors import InputError
 from spec.yaml import Document
@@ -194,11 +197,18 @@ def test_a_sweep_file_ends_when_it_is_used_up(tmp_path: Path):
     assert "the space is used up" in " ".join(d.words for d in search.history.decisions)
 
 
-def test_a_grid_expects_no_more_than_there_is():
+@pytest.mark.parametrize("kind", [Grid, Random, Optuna])
+def test_no_more_is_expected_than_there_is(kind: type[Sampling]):
     world = Hill(limit=1e9, space={"width": SPACE["width"]})
     for trials in (None, 1000):
-        assert Grid(trials=trials).expected(world.problem(confirm=0)).most == 6
-    assert Grid(trials=4).expected(world.problem(confirm=0)).most == 4
+        search = Simulation(kind(trials=trials), world.problem(confirm=0), world)
+        assert search.strategy.expected(search.problem).most == 6
+        asked = search.strategy.propose(search.problem, search.history)
+        assert isinstance(asked, Run)
+        assert asked.expected == 6
+        search.run()
+        assert len(search.history) == 6
+    assert kind(trials=4).expected(world.problem(confirm=0)).most == 4
 
 
 def test_a_grid_too_large_to_walk_is_refused():
