@@ -65,6 +65,8 @@ STEPWISE = ("greedy", "loop")
 """Searches with a way of accepted steps: how many trainings it took counts."""
 TIMED = ("race",)
 """Landscapes without stepwise searches: the ancestor's loop knows no time to a target."""
+ALIKE = ("race", "tabulated")
+"""Landscapes in which all layers are alike."""
 TOLD = (10, 20, 40)
 """How many of the best configs are told to one who only has to tell them apart."""
 PICKS = 2000
@@ -73,10 +75,11 @@ PEERS = ("tpe", "gp", "nsgaii", "cmaes")
 DEEP = 5
 """Seeds that go on to the largest budget, which costs most of the time; the others end at BAR."""
 SLOW = {
-    ("gp", name): (6, BAR, NOISES) if name in TIMED else (3, BAR, (0.005,)) for name in LANDSCAPES
+    ("gp", name): (6, BAR, NOISES) if name in ALIKE else (3, BAR, (0.005,)) for name in LANDSCAPES
 }
 """Searches too slow to repeat as often: how many seeds, how many trainings, which noises. GP takes
-half a minute for the dimensions of the race, and minutes where every layer has its own."""
+half a minute for the dimensions of the race, and a quarter of an hour where every layer has its
+own."""
 
 
 RAW = RESULTS / "search_efficiency.json"

@@ -22,6 +22,10 @@ UNEVEN = 0.1
 """
 
 
+TINY = 1e-300
+"""Qualities below this are those of a loss that has lost all meaning."""
+
+
 @dataclass(frozen=True)
 class Crossing:
     """Where a curve reaches a target loss.
@@ -111,7 +115,7 @@ def scores(trial: Trial, objective: Objective) -> Scores:
     )
     if point is None:
         return Scores(None, None, None, reached)
-    return Scores(point.val_loss, point.val_bpb, math.exp(-point.val_loss), reached)
+    return Scores(point.val_loss, point.val_bpb, probability(-point.val_loss), reached)
 
 
 def log_quality(trial: Trial, objective: Objective) -> float | None:
@@ -140,7 +144,7 @@ def quality(trial: Trial, objective: Objective) -> float | None:
     for time-to-target ``-ln(seconds)``, so that a gain of 0.1 is about a tenth less time.
     """
     value = log_quality(trial, objective)
-    return value if value is None or objective.gain == "time_to_target" else math.exp(value)
+    return value if value is None or objective.gain == "time_to_target" else probability(value)
 
 
 def expected_quality(trial: Trial, objective: Objective) -> float | None:
@@ -155,7 +159,15 @@ def expected_quality(trial: Trial, objective: Objective) -> float | None:
     if trial.stopped.predicted is None:
         return -math.inf if objective.gain == "time_to_target" else None
     unit = math.log(2.0) if objective.gain == "val_bpb" else 1.0
-    return math.exp(-trial.stopped.predicted * unit)
+    return probability(-trial.stopped.predicted * unit)
+
+
+def probability(logarithm: float) -> float:
+    """Its exponential, infinite where that is too large for a number."""
+    try:
+        return math.exp(logarithm)
+    except OverflowError:
+        return math.inf
 
 
 def shown_value(trial: Trial, objective: Objective) -> float:

@@ -17,7 +17,7 @@ from search.executors.base import Executor, Exit, Job, ProcessFacts, Slot
 from search.executors.energy import first_reading, last_reading
 from search.exploration import Exploration
 from search.failures import diagnose, read_tail
-from search.gains import quality, shown_value
+from search.gains import TINY, quality, shown_value
 from search.history import INTERRUPTED, Decision, Failure, Request, Stopped, Trial
 from search.ledger import Ledger
 from search.probes import with_probes
@@ -309,6 +309,7 @@ class Loop:
             return
         if failure is None:
             self._quick_deaths.clear()
+            self._check_scale(trial)
             self._check_seed(trial)
             return
         if failure.reason == INTERRUPTED:
@@ -331,6 +332,21 @@ class Loop:
                 f"  trial {dead.number}: {dead.failure}" for dead in self._quick_deaths
             )
             raise SearchFailed(f"{DEATHS} trials in a row died within {QUICK_DEATH:g} s:\n{told}")
+
+    def _check_scale(self, trial: Trial) -> None:
+        """Refuse losses whose score is zero or no number: no gain could be told."""
+        objective = self.problem.objective
+        timed = objective.gain == "time_to_target"
+        if timed or trial.config_id != self.problem.baseline.config_id:
+            return
+        value, loss = quality(trial, objective), shown_value(trial, objective)
+        if value is not None and not TINY <= value < math.inf:
+            raise SearchFailed(
+                f"the baseline's {objective.gain} of {loss:,.6g} (trial {trial.number}) is too far "
+                "from zero: quality is exp(-loss), the probability of a token, so the loss has to "
+                "be a mean over tokens, in nats; let the trainer report that, or have its reader "
+                "scale it, such as scale: {val_loss: 0.001}, and start over with --fresh"
+            )
 
     def _check_seed(self, trial: Trial) -> None:
         """Refuse to go on when trials come out alike on all seeds: noise would seem to be zero."""

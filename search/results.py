@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search.exploration import Exploration
-from search.gains import best, mean_loss, scores
+from search.gains import best, mean_loss, probability, scores
 from search.history import CONFIRM, INTERRUPTED, Decision, Description, History, Trial
 from search.ledger import Ledger
 from search.objective import Objective
@@ -103,7 +103,7 @@ def metrics(trials: Iterable[Trial], objective: Objective) -> Data:
     loss = mean_loss([seed["loss"] for seed in seeds])
     return {
         "loss": loss,
-        "score": math.exp(-loss),
+        "score": probability(-loss),
         "params": done[0].inventory.get("parameters"),
         "best_iter": max(seed["best_iter"] for seed in seeds),
         "peak_gpu_mb": _mean(seed["peak_gpu_mb"] for seed in seeds),
@@ -276,6 +276,7 @@ def _candidate(
         "delta_cost": told.get("cost"),
         "efficiency": told.get("efficiency", math.nan),  # a number for viewers; none for free ones
         "quadrant": told["quadrant"],
+        **({"why": told["why"]} if "why" in told else {}),
         "gain": gain,
         **({"time": told["time"]} if "time" in told else {}),
         "seeds": [seed_result(trial, objective) for trial in trials if trial.state == "finished"],
@@ -289,7 +290,8 @@ def _left_out(told: Mapping[str, Any]) -> Data:
         "key": told["key"],
         "reason": told.get("rejected")
         or told.get("postponed")
-        or "; ".join([*told.get("stopped", []), *reasons]),
+        or "; ".join([*told.get("stopped", []), *reasons])
+        or told.get("why", ""),
     }
 
 

@@ -235,13 +235,15 @@ def _hover(told: Told) -> str:
         f"cost {change:+,.6g}" if change is not None else "",
         f"gain per cost {told['efficiency']:.3g}" if told.get("efficiency") is not None else "",
         f"trials {', '.join(map(str, told.get('trials', ())))}",
+        told.get("why", ""),
     )
 
 
 def _row_label(told: Told, row: int, chosen: str | None) -> dict[str, Any]:
     mark = "★ " if told["key"] == chosen else ""
+    out = f" · out: {safe(told['rejected'], 60)}" if told.get("rejected") else ""
     return {
-        "text": f"{mark}{safe(told['key'], 60)}",
+        "text": f"{mark}{safe(told['key'], 60)}{out}",
         "x": 0, "xref": "paper", "xanchor": "left",
         "y": row - 0.36, "yanchor": "middle", "yref": "y",
         "showarrow": False, "align": "left",

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from search.gains import best, crossing
+from search.gains import TINY, best, crossing
 from search.history import Trial
 from search.strategies.explored import Explored
 from search.strategies.model.forms import Array
@@ -27,8 +27,8 @@ BEND = 0.3
 """Margins are told apart finely up to so much of a logarithm of time, and coarsely beyond."""
 FARTHEST = 30.0
 """The largest distance from the target, where a loss is no number, say."""
-TINY = 1e-300
-"""Qualities below this are those of a loss that has lost all meaning."""
+SMALL = 0.01
+"""Losses below this are no longer told apart by their ratio: they may be negative, too."""
 JUST = 0.25
 """Margin of a training that ended at the target and whose planned length nobody knows."""
 
@@ -141,7 +141,10 @@ def _lowest(trial: Trial) -> float | None:
 
 
 def _flat(loss: float) -> float:
-    return -math.log(max(loss, 1e-12))
+    """Minus the logarithm of a loss; along its tangent near zero and below, where it has none."""
+    if loss >= SMALL:
+        return -math.log(loss)
+    return -math.log(SMALL) + (SMALL - loss) / SMALL
 
 
 def _quickness(trial: Trial, explored: Explored) -> float | None:

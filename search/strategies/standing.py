@@ -19,6 +19,7 @@ from search.gains import (
     mean_loss,
     missed_at_bounds,
     pooled_noise,
+    probability,
     scores,
 )
 from search.history import Description, Trial
@@ -34,15 +35,26 @@ Measured = Mapping[str, Mapping[int, Trial]]
 
 @dataclass(frozen=True)
 class CostChange:
-    """Difference of cost to the incumbent; ``error`` is zero for a cost known before training."""
+    """Difference of cost to the incumbent.
+
+    Attributes:
+        mean: The difference; positive is dearer.
+        error: Its standard error: zero for a cost known before training, None while nobody knows
+            how a measured one varies. Then the mean counts as it is, as for gains.
+    """
 
     mean: float
-    error: float
+    error: float | None
 
     @property
     def outside_noise(self) -> float:
         """The difference, or zero when it lies within two standard errors of zero."""
-        return self.mean if abs(self.mean) > 2.0 * self.error else 0.0
+        return self.mean if abs(self.mean) > 2.0 * (self.error or 0.0) else 0.0
+
+    @property
+    def most(self) -> float:
+        """The difference and two standard errors: paid at the most, saved at the least."""
+        return self.mean + 2.0 * (self.error or 0.0)
 
 
 @dataclass(frozen=True)
@@ -87,16 +99,26 @@ class Standing:
         return "better-cheaper" if better else "worse-cheaper"
 
     def margin(self, rate: float | None) -> float:
-        """The gain it must exceed: zero, or what an exchange rate allows a cheaper one to lose."""
-        if rate is None or self.cost is None or self.dearer:
+        """The gain it must exceed: zero, or what an exchange rate allows a cheaper one to lose.
+
+        That is for what it saves at the least.
+        """
+        if rate is None or self.cost is None:
             return 0.0
-        return rate * self.cost.outside_noise
+        return rate * min(self.cost.most, 0.0)
 
     def value(self, gain: float) -> float:
-        """What orders candidates of one side: gain when cheaper, gain per cost when dearer."""
+        """What orders candidates of one side: gain when cheaper, else gain per cost at the most."""
         if not self.dearer or self.cost is None:
             return gain
-        return gain / self.cost.outside_noise
+        return gain / self.cost.most
+
+    @property
+    def rate(self) -> float | None:
+        """Gain per unit of cost that a dearer one pays at the most; None for others."""
+        if self.gain is None or self.cost is None or not self.dearer:
+            return None
+        return self.gain.mean / self.cost.most
 
 
 @dataclass(frozen=True)
@@ -208,7 +230,7 @@ class Bench:
         logs = self._logs.get(config_id, {})
         if self.objective.gain == "time_to_target":
             return logs
-        return {seed: math.exp(value) for seed, value in logs.items()}
+        return {seed: probability(value) for seed, value in logs.items()}
 
     def _cost_change(
         self, candidate: Description, ours: Mapping[int, Trial], theirs: Mapping[int, Trial]
@@ -234,7 +256,7 @@ class Bench:
             for config, row in self.measured.items()
         }
         change = compare(sides[0], sides[1], pooled_noise(table))
-        return None if change is None else CostChange(change.mean, change.error or 0.0)
+        return None if change is None else CostChange(change.mean, change.error)
 
     def _measured_cost(self, trial: Trial) -> float | None:
         return COSTS[self.objective.cost].of(trial) if trial.state == "finished" else None
@@ -343,7 +365,7 @@ def tell(standing: Standing, objective: Objective, confidence: float) -> Data:
         told["cost"] = {"change": cost.mean, "error": cost.error}
         if gain is not None and cost.outside_noise > 0:
             told["efficiency"] = gain.mean / cost.outside_noise
-            told["efficiency_low"] = gain.low(confidence) / cost.outside_noise
+            told["efficiency_low"] = gain.low(confidence) / cost.most
     stopped = [str(trial.stopped) for trial in standing.trials.values() if trial.stopped]
     if stopped:
         told["stopped"] = stopped

@@ -64,8 +64,9 @@ def combinations(file: Path) -> Iterator[Data]:
     A ``.json`` file holds a mapping or a list of them; any other file is YAML of one or many
     documents, each of that form. In a mapping, a list is swept, any other value is fixed, and
     ``{range: {start, end, step}}`` is the list from start to end, the end included. Each item of
-    ``parameter_groups`` adds its own keys in turn. ``{conditions: [[key, value], ...], options:
-    ...}`` is swept where all conditions hold, and is left out elsewhere.
+    ``parameter_groups`` adds its own keys in turn, and may have groups itself. ``{conditions:
+    [[key, value], ...], options: ...}`` is swept where all conditions hold, and is left out
+    elsewhere.
 
     Raises:
         InputError: When the file is missing or holds no sweep.
@@ -102,28 +103,36 @@ class _Reader:
     def sweeps(self) -> list[Sweep]:
         if not isinstance(self.data, Mapping):
             raise self._fault((), f"{self.data!r} is no sweep; write keys with values or lists")
-        plain = {key: value for key, value in self.data.items() if key != GROUPS}
-        tied = {k: self._rule(k, v) for k, v in plain.items() if _has(v, "conditions")}
-        base = {k: self._swept((k,), v) for k, v in plain.items() if k not in tied}
-        return [Sweep(base | own, tied) for own in self._groups()]
+        return [self._sweep(merged) for merged in self._merged((), self.data, {})]
 
-    def _groups(self) -> list[dict[str, list[Any]]]:
-        groups = self.data.get(GROUPS, [{}])
+    def _merged(
+        self, loc: Loc, data: Mapping[str, Any], before: Mapping[str, tuple[Loc, Any]]
+    ) -> list[dict[str, tuple[Loc, Any]]]:
+        """A mapping on top of those around it, once for each of its groups, with places."""
+        own = {key: ((*loc, key), value) for key, value in data.items() if key != GROUPS}
+        own, groups = {**before, **own}, data.get(GROUPS)
+        if not groups:
+            return [own]
         if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
             words = f"{groups!r} are no groups; write a list of mappings: [{{key: value}}, ...]"
-            raise self._fault((GROUPS,), words)
+            raise self._fault((*loc, GROUPS), words)
         return [
-            {key: self._swept((GROUPS, number, key), value) for key, value in group.items()}
+            merged
             for number, group in enumerate(groups)
+            for merged in self._merged((*loc, GROUPS, number), group, own)
         ]
 
-    def _rule(self, key: str, rule: Mapping[str, Any]) -> Rule:
+    def _sweep(self, merged: Mapping[str, tuple[Loc, Any]]) -> Sweep:
+        tied = {k: self._rule(*told) for k, told in merged.items() if _has(told[1], "conditions")}
+        return Sweep({k: self._swept(*told) for k, told in merged.items() if k not in tied}, tied)
+
+    def _rule(self, loc: Loc, rule: Mapping[str, Any]) -> Rule:
         try:
             conditions = [(name, wanted) for name, wanted in rule["conditions"]]
             options = rule["options"]
         except (KeyError, TypeError, ValueError):
             words = f"{rule!r}: write {{conditions: [[key, value], ...], options: [...]}}"
-            raise self._fault((key,), words) from None
+            raise self._fault(loc, words) from None
         return Rule(conditions, options if isinstance(options, list) else [options])
 
     def _swept(self, loc: Loc, value: Any) -> list[Any]:

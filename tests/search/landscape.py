@@ -45,12 +45,14 @@ class Hill:
         broken: Choice of ``mlp`` whose trials fail.
         limit: Most parameters.
         unit: What a parameter counts; only scales the cost.
+        offset: What trainings report on top of the loss.
     """
 
     noise: float = 0.0
     broken: str = ""
     limit: float = 40_000.0
     unit: float = 1.0
+    offset: float = 0.0
     space: Data = field(default_factory=lambda: dict(SPACE))
     described: int = 0
 
@@ -81,7 +83,8 @@ class Hill:
         if config["layers"][0]["mlp"]["kind"] == self.broken:
             return Outcome((), 1.0, Failure("diverged", "the loss is not finite"))
         seconds = 1.0 + digest % 7
-        return single(self.loss(config) * (1 + self.noise * rng.standard_normal()), seconds)
+        loss = self.loss(config) * (1 + self.noise * rng.standard_normal())
+        return single(loss + self.offset, seconds)
 
     def loss(self, config: Data) -> float:
         layers = config["layers"]

@@ -64,6 +64,16 @@ def test_a_cost_that_describe_does_not_know_is_measured(whole):
     assert wider["delta_cost"] == {"change": 2000.0, "error": 0.0}
 
 
+def test_a_loss_that_is_no_mean_over_tokens_is_refused_with_the_way_out(tmp_path):
+    summed = {"metrics": [{"regex": [PLAIN], "scale": {"val_loss": 1000}}]}
+    space = {"rate": {"scale": 2, "min": 0.25, "max": 16}}
+    changes = {"space": space, "objective": {"cost": "train_seconds"}}
+    said = run(exploration(tmp_path, summed, **changes), tmp_path, check=4).stderr
+    assert "is too far from zero" in said
+    assert "scale: {val_loss: 0.001}" in said
+    assert len(history(tmp_path)) <= 2
+
+
 def test_the_dry_run_says_what_is_measured(whole, tmp_path):
     told = run(exploration(tmp_path), tmp_path, "--dry-run").stdout
     assert "unmeasured" in told

@@ -5,14 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.gains import Gain
 from search.history import Failure, History
+from search.moves import Edit
 from search.objective import Objective, Seeds
 from search.simulation import Outcome, Simulation, single
-from search.strategies.base import StrategyFailed
+from search.strategies.base import Candidate, StrategyFailed
 from search.strategies.greedy import Greedy
 from search.strategies.greedy.spending import levels
+from search.strategies.standing import CostChange, Standing
 from spec.records import End, Eval
-from tests.search.worlds import Bowl, problem
+from tests.search.worlds import Bowl, Jittery, problem
 
 
 def search(world, strategy=None, workers=1, **changes):
@@ -126,6 +129,77 @@ def test_a_cost_free_gain_has_no_infinite_efficiency_and_is_ranked_by_gain():
     assert history.accepted[0].detail["chosen"] == "x 3"
     for candidate in history.accepted[0].detail["candidates"]:
         assert math.isfinite(candidate.get("efficiency", 0.0))
+
+
+@pytest.mark.parametrize("salt", ["", "b", "c", "d"])
+def test_a_step_pays_for_what_its_cost_may_be_at_the_most(salt):
+    """Else jitter makes a step look cheap, its exchange rate high, and shrinking buys nothing."""
+    world = Jittery({"a": 8.0, "b": 4.0}, slope=0.1, noise=0.002, salt=salt)  # behaviours 2
+    history, _ = search(world, Greedy(max_rounds=1), objective=Objective(cost="step_ms"))
+    (step,) = history.accepted
+    assert step.detail["chosen"] == "a x2"
+    gain, cost = (step.detail["attempts"][-1][key] for key in ("gain", "cost"))
+    assert cost["error"] > 0
+    if cost["change"] > 2 * cost["error"]:
+        paid = gain["mean"] / (cost["change"] + 2 * cost["error"])
+        assert step.detail["rate"] == pytest.approx(paid)
+    else:
+        assert step.detail["rate"] is None
+    assert " +- " in step.words
+
+
+def test_a_saving_within_the_clocks_noise_buys_no_loss():
+    edit, worse = Edit("a", "set", 2, "/2"), Gain(-0.01, 0.001, 9, 3)
+    margins = [
+        Standing(Candidate(edit, None), {}, worse, CostChange(-1.0, error)).margin(0.02)
+        for error in (0.6, 0.25, 0.0, None)
+    ]
+    assert margins == pytest.approx([0.0, -0.01, -0.02, -0.02])
+
+
+@pytest.mark.parametrize(
+    "cost", [CostChange(2.0, 0.5), CostChange(2.0, 0.0), CostChange(2.0, None)]
+)
+def test_what_is_dearer_is_ranked_by_gain_over_its_cost_at_the_most(cost):
+    dearer = Standing(Candidate(Edit("a", "set", 8, "x2"), None), {}, Gain(0.3, 0.01, 9, 3), cost)
+    assert dearer.value(0.3) == dearer.rate == pytest.approx(0.3 / (2.0 + 2 * (cost.error or 0)))
+
+
+def test_a_cost_whose_noise_nobody_knows_is_not_told_as_exact():
+    world = Jittery({"a": 8.0}, per_doubling=0.0)
+    seeds = Seeds(max=1, confirm=0)
+    history, _ = search(
+        world, Greedy(max_rounds=1), objective=Objective(cost="step_ms"), seeds=seeds
+    )
+    told = [c["cost"] for d in history.decisions for c in d.detail.get("candidates", ())]
+    assert told
+    assert all(cost["error"] is None for cost in told)
+
+
+def test_every_candidate_is_told_with_why_it_was_taken_or_not():
+    world = Bowl({"a": 8, "b": 4, "c": 8, "d": 8}, slope=0.08, failing={"d": 8})
+    history, _ = search(world, Greedy(max_rounds=1, combine=False))
+    told = {c["key"]: c["why"] for c in history.accepted[0].detail["candidates"]}
+    chosen = history.accepted[0].detail["chosen"]
+    assert told.pop(chosen) == "taken"
+    assert "diverged" in told.pop("d x2")
+    (other,) = {"a x2", "c x2"} - {chosen}
+    assert told.pop(other) == f"{chosen} came first"
+    assert set(told.values()) <= {"it is clearly no better", "its gain is within the noise"}
+    history, _ = search(world, Greedy(max_rounds=1))
+    step = history.accepted[0]
+    joint = step.detail["chosen"]
+    assert joint in ("a, c x2, x2", "c, a x2, x2")
+    told = {c["key"]: c["why"] for c in step.detail["candidates"]}
+    assert told["a x2"] == told["c x2"] == f"part of the step that is taken, {joint}"
+    assert "; dearer, each better alone" in step.words
+    assert "of 8 candidates" in step.words
+
+
+def test_a_search_in_which_all_neighbours_fail_says_so():
+    world = Bowl({"a": 4.0}, failing={"a": 8})
+    _, stop = search(world, space={"a": {"choices": [4, 8]}})
+    assert "no significant neighbour among 1 (1 failed, the first so: its loss is no" in stop.words
 
 
 def test_the_incumbent_gets_its_confirmed_value_from_seeds_that_chose_nothing():

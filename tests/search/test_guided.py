@@ -209,6 +209,20 @@ def test_pareto_mode_ends_with_a_front_over_the_caps():
     assert min(costs) <= caps[0] < max(costs) <= caps[-1]
 
 
+@pytest.mark.parametrize("offset", [-3.0, -9.0])
+def test_losses_may_be_negative(offset: float):
+    """As those of densities are."""
+    gained = {}
+    for shift in (0.0, offset):
+        world = Hill(noise=0.0005, offset=shift)
+        search = Simulation(Guided(trials=50), world.problem(confirm=2), world)
+        search.run()
+        (step,) = search.history.accepted
+        assert step.config is not None
+        gained[shift] = world.loss(search.problem.baseline.config) - world.loss(step.config)
+    assert gained[offset] >= 0.9 * gained[0.0]
+
+
 def test_a_front_over_no_caps_is_refused():
     with pytest.raises(ValidationError, match="at least 1 item"):
         Guided.model_validate({"caps": []})

@@ -105,6 +105,12 @@ def test_a_front_over_several_costs_is_exactly_what_nothing_beats():
     assert 2 < len(kept) < len(found)
 
 
+@pytest.mark.parametrize("sampler", ["bruteforce", "GridSampler"])
+def test_a_sampler_that_walks_a_grid_of_its_own_is_refused(sampler: str):
+    with pytest.raises(ValidationError, match=r"does what strategy: \{kind: grid\} does"):
+        Optuna(sampler=sampler)
+
+
 @pytest.mark.parametrize("sampler", ["nsgaii", "random"])
 def test_a_front_holds_what_nothing_beats(sampler: str):
     world = Hill(noise=0.002)

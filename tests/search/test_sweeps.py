@@ -62,6 +62,21 @@ def test_groups_add_their_keys_in_turn():
     ]
 
 
+def test_groups_may_have_groups_ranges_and_conditions():
+    inner = [{"b": [1, 2]}, {"b": 3, "c": {"range": {"start": 0, "end": 1}}}]
+    tied = {"conditions": [["a", "y"]], "options": [7, 8]}
+    groups = [{"a": "x", "parameter_groups": inner}, {"a": "y", "d": tied}]
+    assert expanded({"a": "z", "parameter_groups": groups}) == [
+        {"a": "x", "b": 1},
+        {"a": "x", "b": 2},
+        {"a": "x", "b": 3, "c": 0},
+        {"a": "x", "b": 3, "c": 1},
+        {"a": "y", "d": 7},
+        {"a": "y", "d": 8},
+    ]
+    assert expanded({"a": 1, "parameter_groups": []}) == [{"a": 1}]
+
+
 def test_conditions_sweep_where_they_hold():  # behaviours 37
     sweep = {"a": [1, 2], "b": {"conditions": [["a", 2]], "options": [7, 8]}}
     assert expanded(sweep) == [{"a": 1}, {"a": 2, "b": 7}, {"a": 2, "b": 8}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,6 +16,7 @@ from search.objective import Budget, Objective, Seeds
 from search.simulation import Outcome, single
 from search.strategies.base import Problem, Rejected
 from spec.config import identity
+from spec.records import End
 
 
 @dataclass
@@ -56,6 +57,24 @@ class Bowl:
         return 2.0 + self.slope * sum(
             abs(math.log2(config[key] / best)) for key, best in self.optimum.items()
         )
+
+
+@dataclass
+class Jittery(Bowl):
+    """No size is told; a step takes 100 ms, more with ``a``, and the clock jitters."""
+
+    per_doubling: float = 2.0
+    jitter: float = 1.0
+
+    def _describe(self, config):
+        return Description(config, identity(config), {})
+
+    def train(self, request):
+        config = request.description.config
+        outcome = super().train(request)
+        rng = random.Random(f"clock {self.salt}{json.dumps(config)}{request.seed}")
+        took = 100.0 + self.per_doubling * math.log2(config["a"] / 4) + rng.gauss(0, self.jitter)
+        return replace(outcome, end=End(status="completed", step_ms=took))
 
 
 def problem(world, baseline=None, seeds=None, objective=None, space=None):

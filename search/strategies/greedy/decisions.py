@@ -38,12 +38,14 @@ class Outcome:
         assert description is not None
         confirmed, ground = self.attempts[-1], self.ground
         detail = {
-            **self._detail([self._told_waiting(postponed, standing) for postponed in self.waiting]),
+            **self._detail(
+                [self._told_waiting(postponed, standing) for postponed in self.waiting], standing
+            ),
             "chosen": key,
-            "rate": self._paid(standing, confirmed),
+            "rate": confirmed.get("rate") or ground.last_rate,
             "growth": self._growth(standing, confirmed),
         }
-        said = words.why_accepted(ground.problem, standing, confirmed)
+        said = words.why_accepted(ground.problem, standing, confirmed, len(self._neighbours))
         told = f"round {ground.number}: accepted {key}: {said}"
         return Decision(
             "accept", ground.number, told, description.config, description.config_id, detail
@@ -55,7 +57,7 @@ class Outcome:
         ground, detail = self.ground, self._detail([])
         now = ground.problem.budget
         after = raising.following(ground.budget, now, ground.options.raise_budget)
-        told = words.why_stopped(len(ground.runnable), len(ground.candidates), len(self.attempts))
+        told = words.why_stopped(self._neighbours, len(ground.candidates), len(self.attempts))
         if not ground.runnable:  # longer training brings no neighbour back
             return Decision("stop", ground.number, told, detail=detail)
         noise = self.trials.whole().noise()
@@ -70,12 +72,10 @@ class Outcome:
         told = f"round {ground.number}: budget raised, {now.growth(after)}: {told}"
         return Decision("raise", ground.number, told, detail=detail)
 
-    def _paid(self, standing: Standing, confirmed: Data) -> float | None:
-        """What the last dearer step paid per unit of cost, this one included."""
-        gain, cost = confirmed.get("gain"), confirmed.get("cost")
-        if gain and cost and standing.quadrant == "better-dearer" and cost["change"] > 0:
-            return float(gain["mean"] / cost["change"])
-        return self.ground.last_rate
+    @property
+    def _neighbours(self) -> list[Standing]:
+        """Those that were trained, without any joint step."""
+        return [s for s in self.standings if s.candidate.edit.op != "several"]
 
     def _growth(self, standing: Standing, confirmed: Data) -> float:
         """By how much a step multiplies quality, and with it the gains of steps to come."""
@@ -89,11 +89,22 @@ class Outcome:
         reason = words.why_postponed(postponed, best, self.ground.confidence)
         return {**label(postponed.candidate), "postponed": reason}
 
-    def _detail(self, waiting: list[Data]) -> Data:
+    def _why(self, standing: Standing, taken: Standing | None) -> str:
+        """Why a candidate is taken, or is not."""
+        ground, key = self.ground, standing.candidate.edit.key
+        if taken is not None and taken.candidate.edit.key == key:
+            return "taken"
+        attempt = next((tried for tried in self.attempts if tried["key"] == key), None)
+        return words.why_not(standing, attempt, taken, ground.rate, ground.confidence)
+
+    def _detail(self, waiting: list[Data], taken: Standing | None = None) -> Data:
         """The statistics behind a decision."""
         ground = self.ground
         objective, confidence = ground.problem.objective, ground.confidence
-        told = [tell(standing, objective, confidence) for standing in self.standings]
+        told = [
+            {**tell(standing, objective, confidence), "why": self._why(standing, taken)}
+            for standing in self.standings
+        ]
         out = [label(candidate) for candidate in ground.candidates if candidate.rejected]
         noise = self.trials.whole().relative_noise()
         return {

@@ -277,6 +277,7 @@ class Round:
             "test": verdict.test,
             "p": verdict.p,
             "alpha": alpha,
+            "rate": result.rate,
             "incumbent_loss": self.trials.loss(self.ground.incumbent, seeds),
             "loss": self.trials.loss(candidate, seeds),
         }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from search.costs import COSTS
 from search.gains import Noise, smallest_detectable
 from search.strategies.base import Problem
@@ -22,9 +25,15 @@ def quality_name(problem: Problem) -> str:
     }[problem.objective.gain]
 
 
-def why_accepted(problem: Problem, standing: Standing, confirmed: Data) -> str:
-    """What a step brought on fresh seeds, what it cost, and why it came first."""
-    cost = COSTS[problem.objective.cost]
+def why_accepted(problem: Problem, standing: Standing, confirmed: Data, trained: int) -> str:
+    """What a step brought on fresh seeds, what it cost, and why it came first.
+
+    Args:
+        problem: What is searched.
+        standing: The step on the seeds that chose it.
+        confirmed: What fresh seeds said of it.
+        trained: How many candidates it was chosen from.
+    """
     parts = []
     if timed := reaches(confirmed, problem):
         parts.append(timed)
@@ -34,16 +43,19 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data) -> str:
             f"val_loss {confirmed['incumbent_loss']:.4f} -> {confirmed['loss']:.4f} "
             f"on {counted(seeds, 'fresh seed')}"
         )
+    if gain := confirmed.get("gain"):
+        bound = f", at least {gain['low']:+.2g}" if "low" in gain else ""
+        chosen = standing.gain.mean if standing.gain is not None else math.nan
+        parts.append(f"gain {gain['mean']:+.2g}{bound} ({chosen:+.2g} when selected)")
     if confirmed.get("p") is not None:
         parts.append(f"p = {confirmed['p']:.2g}")
-    if standing.cost is not None:
-        unit = f" {cost.unit}" if cost.unit else ""
-        parts.append(f"{cost.name} {standing.cost.mean:+,.6g}{unit}")
+    parts += cost_words(problem, standing)
     if standing.candidate.edit.op == "several":
         why = (
             "each better alone, and together better than the best of them, on the seeds that chose"
         )
-        return f"{', '.join(parts)}; {why}"
+        side = "dearer" if standing.dearer else "not dearer"
+        return f"{', '.join(parts)}; {side}, {why}, of {counted(trained, 'candidate')}"
     why = {
         "better-cheaper": "not dearer, first by gain",
         "better-dearer": "dearer, first by the lower bound of gain per cost",
@@ -51,7 +63,62 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data) -> str:
         standing.quadrant or "",
         "worse, but gives up less per unit saved than the last step paid",
     )
-    return f"{', '.join(parts)}; {why}"
+    return f"{', '.join(parts)}; {why}, of {counted(trained, 'candidate')}"
+
+
+def cost_words(problem: Problem, standing: Standing) -> list[str]:
+    """What a candidate costs more, two standard errors behind it where it was measured."""
+    cost, change = COSTS[problem.objective.cost], standing.cost
+    if change is None:
+        return [f"{cost.name} unknown, so it counts as dearer"]
+    unit = f" {cost.unit}" if cost.unit else ""
+    if change.error is None:
+        return [f"{cost.name} {change.mean:+,.6g}{unit}, its noise unknown"]
+    unsure = f" +- {2.0 * change.error:.2g}" if change.error else ""
+    return [f"{cost.name} {change.mean:+,.6g}{unsure}{unit}"]
+
+
+def why_not(
+    standing: Standing,
+    attempt: Data | None,
+    taken: Standing | None,
+    rate: float | None,
+    confidence: float,
+) -> str:
+    """Why a candidate that was trained is not taken.
+
+    Args:
+        standing: Where it stands on the seeds that choose.
+        attempt: What fresh seeds said of it; None when it was not tried on them.
+        taken: The candidate that is; None when none is.
+        rate: The exchange rate for worse but cheaper ones.
+        confidence: Of the bounds that tell what is clear, before any correction.
+    """
+    if standing.candidate.rejected:
+        return standing.candidate.rejected
+    if standing.gain is None:
+        return failed(standing)
+    if attempt is not None:
+        needed = "" if attempt["p"] is None else f": p = {attempt['p']:.2g}"
+        needed += f", where {attempt['alpha']:.2g} was needed" if needed else ""
+        return f"not confirmed on fresh seeds{needed}"
+    margin = standing.margin(rate)
+    if standing.gain.high(confidence) <= margin:
+        return "it is clearly no better" if margin == 0.0 else "it gives up more than it saves"
+    if standing.gain.low(confidence) <= margin:
+        return "its gain is within the noise"
+    if taken is None:
+        return "it is no longer clear when corrected for all that were looked at"
+    change = taken.candidate.edit
+    if change.op == "several" and standing.candidate.edit.path in change.value:
+        return f"part of the step that is taken, {change.key}"
+    return f"{change.key} came first"
+
+
+def failed(standing: Standing) -> str:
+    """Why a candidate has no gain, by its first trial that failed."""
+    failures = [trial.failure for trial in standing.trials.values() if trial.failure is not None]
+    return str(failures[0]) if failures else "no seed was measured on both sides"
 
 
 def why_postponed(waiting: Postponed, best: Standing, confidence: float) -> str:
@@ -69,16 +136,31 @@ def why_postponed(waiting: Postponed, best: Standing, confidence: float) -> str:
     return f"{most}; {dearer}the best fresh one gains {best.gain.mean:+.2g}"
 
 
-def why_stopped(runnable: int, excluded: int, attempts: int) -> str:
-    """What was looked at without finding a step."""
-    if not runnable:
+def why_stopped(standings: Sequence[Standing], excluded: int, attempts: int) -> str:
+    """What was looked at without finding a step.
+
+    Args:
+        standings: All that was trained.
+        excluded: How many neighbours there are, those that cannot be trained included.
+        attempts: How many candidates were tried on fresh seeds.
+    """
+    if not standings:
         return f"no neighbour left: all {excluded} are excluded"
-    tried = f" ({counted(attempts, 'candidate')} tried on fresh seeds, none confirmed)"
-    return f"no significant neighbour among {runnable}{tried if attempts else ''}"
+    told = []
+    if lost := [standing for standing in standings if standing.gain is None]:
+        told.append(f"{len(lost)} failed, the first so: {failed(lost[0])}")
+    if attempts:
+        told.append(f"{counted(attempts, 'candidate')} tried on fresh seeds, none confirmed")
+    there = f" ({'; '.join(told)})" if told else ""
+    return f"no significant neighbour among {len(standings)}{there}"
 
 
 def sensitivity(problem: Problem, noise: Noise | None, alpha: float) -> str:
-    """The smallest gain that the last look of a first attempt finds, once one gets that far."""
+    """The smallest gain that the last look of a first attempt finds, once one gets that far.
+
+    To get that far it has to lead its round, which noise may keep it from: see the power curve of
+    ``benchmarks.false_accepts`` for both together.
+    """
     looks = problem.seeds.looks
     if noise is None and problem.seeds.max > 1:
         return "; the noise is unknown: no config was measured twice, a missed target is none"
@@ -88,4 +170,5 @@ def sensitivity(problem: Problem, noise: Noise | None, alpha: float) -> str:
         return ""
     effect = smallest_detectable(noise, looks[-1], levels(alpha, 0, looks)[-1])
     measure = quality_name(problem)
-    return f"; a confirmation finds a gain of {effect:.2g} in {measure} with 80 % power"
+    there = "one that leads its round"
+    return f"; of {there}, a gain of {effect:.2g} in {measure} is confirmed with 80 % power"
