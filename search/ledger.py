@@ -98,6 +98,27 @@ class Ledger:
         return f"{self.joules:.3g} J on GPUs"
 
 
+def spent_words(trials: Iterable[Trial], total: Total) -> str:
+    """Why a total pays for no further trial, as a sentence; empty while it does.
+
+    It is a cap: what runs, and the next trial, are taken to cost the mean of those that have ended.
+    """
+    if total == UNLIMITED:
+        return ""
+    launched = list(trials)
+    ledger = Ledger.of(launched)
+    if words := ledger.exceeded(total):
+        return words
+    for name, limit in total.model_dump(exclude_none=True).items():
+        if affordable(launched, Total.model_validate({name: limit}), 0) < 1.0:
+            spent, what = getattr(ledger, name), name.replace("_", " ")
+            return (
+                f"the budget is spent but for less than a trial takes: {spent:,.6g} of "
+                f"{limit:,.6g} {what}"
+            )
+    return ""
+
+
 def affordable(trials: Iterable[Trial], total: Total, reserve: int) -> float:
     """More trials that a total pays for beside a reserve; infinite without a limit that is known.
 

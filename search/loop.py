@@ -19,7 +19,7 @@ from search.exploration import Exploration
 from search.failures import diagnose, read_tail
 from search.gains import TINY, quality, shown_value
 from search.history import INTERRUPTED, Decision, Failure, Request, Stopped, Trial
-from search.ledger import Ledger
+from search.ledger import affordable, spent_words
 from search.probes import with_probes
 from search.results import rerun
 from search.strategies.base import Problem, Run, StrategyFailed
@@ -112,7 +112,7 @@ class Loop:
         with self._listening():
             while True:
                 self._obey()
-                spent = Ledger.of(self.study.history).exceeded(self.exploration.budget.total)
+                spent = spent_words(self.study.history, self.problem.total)
                 proposal = self._propose(bool(spent))
                 if isinstance(proposal, Decision):
                     self._decide(proposal)
@@ -158,12 +158,11 @@ class Loop:
         free = self.executor.free()
         if proposal.alone or self._unsettled:
             free = [] if self._live else free[:1]
-        total = self.exploration.budget.total.trials
-        left = math.inf if total is None else total - len(self.study.history)
+        left = affordable(self.study.history, self.problem.total, reserve=0)
         for request, slot in zip(proposal.requests, free, strict=False):
-            if left <= 0:
+            if left < 1.0:
                 return
-            left -= 1
+            left -= 1.0
             if self.max_trials is not None and self._launched >= self.max_trials:
                 return
             self._launch(request, slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from search.costs import COSTS, size
 from search.exploration import Exploration
+from search.ledger import Total
 from search.moves import Edit
 from search.strategies.base import Candidate, Problem
 from search.strategies.model.lattice import said
@@ -68,9 +70,10 @@ def _estimate(console: Console, problem: Problem, exploration: Exploration) -> N
         if expected.worker_seconds is None:
             console.print("trials go on until the space is used up")
         return
-    least, most = expected.least, expected.most
+    least, most, seconds = expected.least, expected.most, _trial_seconds(problem)
     console.print(f"the first decision takes {_span(f'{least:,}', f'{most:,}')} trials")
-    seconds = _trial_seconds(problem)
+    if paid := _paid(problem.total, least, most, seconds):
+        console.print(paid, soft_wrap=True)
     if seconds is None:
         console.print("the time of one trial is unknown until the baseline has been trained")
         return
@@ -82,6 +85,21 @@ def _estimate(console: Console, problem: Problem, exploration: Exploration) -> N
         "all are of the baseline's size; start-up and evaluation come on top",
         soft_wrap=True,
     )
+
+
+def _paid(total: Total, least: int, most: int, seconds: float | None) -> str:
+    """How far a study's total goes, as far as one can tell before any trial."""
+    caps = {"trials": total.trials}
+    if total.train_seconds is not None and seconds:
+        caps["train_seconds"] = math.floor(total.train_seconds / seconds)
+    known = {name: cap for name, cap in caps.items() if cap is not None}
+    if not known:
+        return ""
+    name = min(known, key=lambda name: known[name])
+    ends = ""
+    if known[name] < most:
+        ends = ", before that decision" if known[name] < least else ", maybe before that decision"
+    return f"budget.total.{name} pays for {counted(known[name], 'trial')}{ends}"
 
 
 def _span(least: str, most: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from search.history import Decision, Description, Failure, History, Request, Trial
+from search.ledger import affordable, spent_words
 from search.probes import with_probes
 from search.stopping import EarlyStopping
 from search.strategies.base import Problem, Rejected, Strategy
@@ -87,7 +89,9 @@ class Simulation:
         self.strategy.check(self.problem)
         while True:
             proposal = self.strategy.propose(self.problem, self.history)
-            proposal = with_probes(proposal, self.problem, self.history)
+            spent = spent_words(self.history, self.problem.total)
+            if not spent:
+                proposal = with_probes(proposal, self.problem, self.history)
             if isinstance(proposal, Decision):
                 self.history.decide(proposal)
                 if proposal.kind == "stop":
@@ -95,8 +99,12 @@ class Simulation:
                 if max_accepted is not None and len(self.history.accepted) >= max_accepted:
                     return None
                 continue
+            if spent and not self._running:
+                self.history.decide(Decision("stop", self.history.round, spent))
+                return self.history.decisions[-1]
             free = (not self._running) if proposal.alone else self.workers - len(self._running)
-            for request in proposal.requests[:free]:
+            free = min(free, math.floor(min(affordable(self.history, self.problem.total, 0), 1e9)))
+            for request in proposal.requests[: max(free, 0)]:
                 if max_trials is not None and len(self.history) >= max_trials:
                     break
                 self._launch(request)

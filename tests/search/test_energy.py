@@ -172,11 +172,10 @@ def overlaps(history):
 
 def test_a_limit_on_energy_ends_the_study(gpus, tmp_path):
     file = on_gpus(tmp_path, baseline={"seconds": 0.02}, budget={"total": {"joules": 50}})
-    assert "the budget is spent: " in run(file, tmp_path).stdout
+    assert "the budget is spent" in run(file, tmp_path).stdout
     history = open_study(tmp_path / "toy").history
-    assert Ledger.of(history).joules >= 50
-    before_the_last = [trial for trial in history if trial.number < len(history) - 2]
-    assert Ledger.of(before_the_last).joules < 50
+    dearest = max(trial.joules for trial in history)
+    assert 50 - 2 * dearest < Ledger.of(history).joules < 50 + dearest
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

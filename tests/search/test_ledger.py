@@ -1,8 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from search.ledger import Ledger, Total
+from search.simulation import Simulation
+from search.strategies.greedy import Greedy
+from search.strategies.random import Random
 from search.summary import open_study
 from spec import yaml
+from tests.search.landscape import Hill
 from tests.search.test_run import run
 from tests.search.toy import exploration
 
@@ -34,10 +40,36 @@ def test_failed_trials_are_paid_for_and_seconds_add_up(tmp_path):
     assert spent.train_seconds == pytest.approx(
         sum(t.curve[-1].train_seconds for t in history if t.curve)
     )
-    assert spent.train_seconds >= 8
+    assert 5 < spent.train_seconds <= 8  # a trial takes one to four
     assert spent.joules is None  # behaviours 46
     told = yaml.read(tmp_path / "toy" / "results.yaml").data["spent"]
     assert told["trials"] == spent.trials
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("strategy", [Greedy(), Random()])
+@pytest.mark.parametrize("total", [Total(trials=10), Total(train_seconds=20.0)])
+def test_a_total_is_a_cap_for_every_strategy(workers, strategy, total):
+    world = Hill(noise=0.002)  # a trial takes 1 to 7 seconds
+    asked = replace(world.problem(workers), total=total)
+    search = Simulation(strategy, asked, world, workers)
+    stop = search.run()
+    ledger = Ledger.of(search.history)
+    assert stop is not None
+    assert "budget is spent" in stop.words
+    if total.trials:
+        assert ledger.trials == total.trials
+    else:
+        assert 8 < ledger.train_seconds < 20 + 7 * workers / 2
+    assert search.run() is not None  # and again nothing is launched
+    assert Ledger.of(search.history).trials == ledger.trials
+
+
+def test_a_dry_run_says_how_far_the_total_goes(tmp_path):
+    for trials, ends in ((6, ", before that decision"), (99, "")):
+        file = exploration(tmp_path, budget={"total": {"trials": trials}})
+        told = run(file, tmp_path, "--dry-run").stdout.splitlines()
+        assert f"budget.total.trials pays for {trials} trials{ends}" in told
 
 
 def test_nothing_is_spent_by_nothing():
