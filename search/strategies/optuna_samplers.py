@@ -25,10 +25,11 @@ from search.strategies.base import Problem, strategies
 from search.strategies.draws import Begun, Draw, anywhere, chance, lattice_of, usable
 from search.strategies.explored import Explored
 from search.strategies.model.lattice import Lattice, Points
-from search.strategies.pareto import front, objectives
+from search.strategies.pareto import front, objectives, untold
 from search.strategies.sampling import Sampling
 from spec.config import Data, Seq, refuse
 from spec.errors import did_you_mean
+from spec.words import counted
 
 REDRAWS = 10
 """Draws of one config before chance takes over: samplers repeat themselves in small spaces."""
@@ -190,6 +191,13 @@ class Pareto(_Sampled):
     def ranked(self, explored: Explored) -> list[str]:
         """Nobody wins a front."""
         return []
+
+    def found_words(self, explored: Explored) -> str:
+        """See ``Sampling.found_words``."""
+        if unknown := untold(explored, self.costs):
+            return f"there is no front, since no trial told {' or '.join(unknown)}"
+        number = len(self.ending(explored)["front"])
+        return f"the front holds {counted(number, 'config')} that no other beats"
 
     def reserve(self, problem: Problem) -> int:
         """See ``Sampling.reserve``."""

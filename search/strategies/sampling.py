@@ -17,7 +17,7 @@ from search.history import CONFIRM, Decision, Description, History, Purpose, Req
 from search.ledger import UNLIMITED, affordable
 from search.moves import Edit
 from search.strategies.base import Candidate, Expected, Problem, Proposal, Run, Strategy
-from search.strategies.draws import Begun, Draw, chance, lattice_of
+from search.strategies.draws import Begun, Draw, lattice_of, sample
 from search.strategies.explored import Explored
 from search.strategies.neighbourhood import over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
@@ -25,8 +25,6 @@ from search.strategies.verdict import judge, reaches
 from spec.config import Data
 from spec.words import counted
 
-LEAPS = 100
-"""Points among which one has to be within the limits where no neighbour is."""
 FIRST = 8
 """Most configs that are told before any is trained."""
 TOLD = 200
@@ -103,11 +101,7 @@ class Sampling(Strategy):
 
     def leaps(self, problem: Problem) -> bool:
         """See ``Strategy.leaps``: whether the smallest or one of a few random configs is fine."""
-        lattice = lattice_of(problem)
-        points = lattice.scattered(chance(problem, 0), LEAPS)
-        points[0] = 0
-        found = filter(None, lattice.described(points))
-        others = (own for own in found if own.config_id != problem.baseline.config_id)
+        others = (own for own in sample(problem) if own.config_id != problem.baseline.config_id)
         return any(not over_limit(problem, own) for own in others)
 
     def expected(self, problem: Problem) -> Expected:
@@ -146,6 +140,10 @@ class Sampling(Strategy):
     def used_up(self, problem: Problem) -> str:
         """Why there is no further draw."""
         return "the space is used up, no new config within the limits was found"
+
+    def found_words(self, explored: Explored) -> str:
+        """What was found where nothing is to be confirmed."""
+        return "no config was found to be better"
 
     def ending(self, explored: Explored) -> Data:
         """What else the last decision should hold, plain data."""
@@ -338,7 +336,7 @@ class _Course:
             return Decision("stop", self._round, words, detail=self.options.ending(self.explored))
         finalists = self._finalists()
         if not finalists:
-            return self._stop(reason, "no config was found to be better", [], [])
+            return self._stop(reason, self.options.found_words(self.explored), [], [])
         fresh = self._fresh()
         asked = [
             self._request(drawn, seed, CONFIRM)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.landscapes.race import race
+from search.gains import mean_loss
 from search.history import INTERRUPTED, Failure, History, Request
 from search.objective import Objective
 from search.simulation import Outcome, Simulation, single
@@ -226,6 +227,26 @@ def test_losses_may_be_negative(offset: float):
 def test_a_front_over_no_caps_is_refused():
     with pytest.raises(ValidationError, match="at least 1 item"):
         Guided.model_validate({"caps": []})
+
+
+def test_a_cap_that_nothing_keeps_is_refused():
+    world = Hill(limit=1e9)
+    with pytest.raises(InputError, match=r"strategy.caps: no config was found under the cap 10"):
+        Simulation(Guided(trials=20, caps=(10.0, 30_000.0)), world.problem(), world).run()
+
+
+def test_what_confirmed_a_config_counts_on_the_front_too():
+    world = Hill(noise=0.002, limit=1e9)
+    caps = (10_000.0, 90_000.0)
+    search = Simulation(Guided(trials=40, caps=caps), world.problem(confirm=2), world)
+    search.run()
+    front = {row["config_id"]: row for row in search.history.decisions[-1].front or ()}
+    (step,) = search.history.accepted
+    own = [trial for trial in search.history if trial.config_id == step.config_id]
+    assert {trial.request.purpose.phase for trial in own} == {"explore", "confirm"}
+    assert front[step.config_id]["trials"] == [trial.number for trial in own]
+    losses = [trial.curve[-1].val_loss for trial in own]
+    assert front[step.config_id]["val_loss"] == pytest.approx(mean_loss(losses))
 
 
 def test_caps_on_a_cost_that_has_to_be_measured_are_refused():

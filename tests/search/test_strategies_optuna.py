@@ -105,6 +105,17 @@ def test_a_front_over_several_costs_is_exactly_what_nothing_beats():
     assert 2 < len(kept) < len(found)
 
 
+def test_a_cost_that_no_trial_tells_is_named():
+    world = Hill(noise=0.002)
+    search = Simulation(Pareto(trials=10, costs=("step_ms",)), world.problem(), world)
+    stop = search.run()
+    assert stop is not None
+    assert "there is no front, since no trial told step_ms" in stop.words
+    stop = Simulation(Pareto(trials=10), world.problem(), world).run()
+    assert stop is not None
+    assert f"the front holds {len(stop.front or ())} configs" in stop.words
+
+
 @pytest.mark.parametrize("sampler", ["bruteforce", "GridSampler"])
 def test_a_sampler_that_walks_a_grid_of_its_own_is_refused(sampler: str):
     with pytest.raises(ValidationError, match=r"does what strategy: \{kind: grid\} does"):
