@@ -29,6 +29,7 @@ from search.session import (
     StudyLocked,
     begin,
     check_baseline,
+    check_clock,
     check_energy,
     check_first_round,
     check_strategy,
@@ -184,6 +185,7 @@ def _search(
             describer.remember(trial.request.description)
         with exploration.executor.build(str(folder), exploration.trainer.preload) as executor:
             check_energy(exploration, executor, document)
+            check_clock(exploration, executor, document)
             check_study(study, exploration, baseline, describer.fingerprint)
             begin(study, exploration, baseline, describer.fingerprint)
             if not any(

@@ -244,10 +244,9 @@ def problem_of(
     exploration: Exploration, baseline: Description, describer: Describer, executor: Executor | None
 ) -> Problem:
     """The exploration as strategies see it."""
-    clock, capped = "", exploration.trial_budget.max_seconds is not None
-    if executor is not None and (exploration.objective.timed or capped):
-        slot = executor.slots[0]
-        clock = f"{slot.device}, {slot.threads} threads, {len(executor.slots)} at a time"
+    clock = ""
+    if executor is not None and _reads_clock(exploration):
+        clock = f"{executor.slots[0].clock}, {len(executor.slots)} at a time"
     return Problem(
         baseline,
         exploration.space,
@@ -259,6 +258,28 @@ def problem_of(
         1 if executor is None else len(executor.slots),
         exploration.budget.total,
     )
+
+
+def _reads_clock(exploration: Exploration) -> bool:
+    """Whether decisions rest on times."""
+    return exploration.objective.timed or exploration.trial_budget.max_seconds is not None
+
+
+def check_clock(exploration: Exploration, executor: Executor, document: Document) -> None:
+    """Refuse to compare times of unlike devices.
+
+    Raises:
+        ConfigError: With the executor's place in the exploration.
+    """
+    models = dict.fromkeys(slot.model or slot.device for slot in executor.slots)
+    if not _reads_clock(exploration) or len(models) == 1:
+        return
+    words = (
+        f"trials would be timed on {' and '.join(models)}, and such times cannot be compared; "
+        "leave one model with CUDA_VISIBLE_DEVICES, or choose a gain, a cost and a budget that "
+        "need no clock"
+    )
+    raise errors.ConfigError([errors.Problem("executor", words, document.place(("executor",)))])
 
 
 def check_baseline(exploration: Exploration, baseline: Description, document: Document) -> None:

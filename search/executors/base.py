@@ -20,6 +20,8 @@ class Slot:
     Attributes:
         name: Such as ``cpu:0`` or ``cuda:1``, unique within the executor.
         device: ``cpu`` or ``cuda``; for the trainer's command line.
+        model: What the device is, such as ``NVIDIA H200``; empty where nobody knows. Times on one
+            model say nothing of times on another.
         threads: CPU threads of the trial; for the trainer's command line.
         env: Variables that bind a trial to the slot.
         packed: Another slot shares the device, so wall times depend on what runs beside.
@@ -33,6 +35,13 @@ class Slot:
     env: Mapping[str, str]
     packed: bool
     counter: str | None = None
+    model: str = ""
+
+    @property
+    def clock(self) -> str:
+        """What of the slot every time depends on, in words."""
+        model = f" ({self.model.replace(',', '')})" if self.model else ""
+        return f"{self.device}{model}, {self.threads} threads"
 
 
 @dataclass(frozen=True)

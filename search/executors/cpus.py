@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -17,6 +18,13 @@ def usable_cores(cgroups: Path = CGROUPS, membership: Path = Path("/proc/self/cg
         quota for folder in _folders(cgroups, membership) if (quota := _quota(folder)) is not None
     ]
     return max(1, min([cores, *map(int, quotas)]))
+
+
+def cpu_model(file: Path = Path("/proc/cpuinfo")) -> str:
+    """What the processor calls itself; its architecture where it has no name."""
+    lines = file.read_text(errors="replace").splitlines() if file.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, names), platform.machine())
 
 
 def _folders(cgroups: Path, membership: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from spec.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 RUNTIME = "ESPALIER_RUNTIME"
-QUERY = ("nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader")
+QUERY = ("nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader")
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,12 @@ class Gpu:
     Attributes:
         name: Its number in nvidia-smi, or the beginning of a MIG instance's id.
         uuid: What names it in every reading; the value a trial gets in ``CUDA_VISIBLE_DEVICES``.
+        model: Such as ``NVIDIA H200``; empty where nvidia-smi does not tell.
     """
 
     name: str
     uuid: str
+    model: str = ""
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
@@ -65,8 +67,8 @@ def _listed() -> list[Gpu]:
         raise InputError(
             "nvidia-smi gives no answer; mend the driver, or set executor.device to cpu"
         ) from None
-    rows = [line.split(",") for line in answer.stdout.splitlines() if line.strip()]
-    return [Gpu(index.strip(), uuid.strip()) for index, uuid in rows]
+    rows = [line.split(",", 2) for line in answer.stdout.splitlines() if line.strip()]
+    return [Gpu(*map(str.strip, row)) for row in rows]
 
 
 def _find(token: str, listed: Sequence[Gpu]) -> Gpu:

@@ -14,7 +14,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from search.executors import tree
 from search.executors.base import ExecutorConfig, Exit, Job, ProcessFacts, Slot, executors
-from search.executors.cpus import usable_cores
+from search.executors.cpus import cpu_model, usable_cores
 from search.executors.energy import consumed
 from search.executors.gpus import VISIBLE, Claims, Gpu, visible_gpus
 from search.executors.marker import MARKER
@@ -180,7 +180,8 @@ def _cpu_slots(config: LocalConfig) -> tuple[Slot, ...]:
     threads = 1 if config.threads == "auto" else config.threads
     workers = config.cpu_workers()
     env = {VISIBLE: "", **_threads_env(threads)}
-    return tuple(Slot(f"cpu:{i}", "cpu", threads, env, packed=workers > 1) for i in range(workers))
+    packed, model = workers > 1, cpu_model()
+    return tuple(Slot(f"cpu:{i}", "cpu", threads, env, packed, None, model) for i in range(workers))
 
 
 def _gpu_slots(config: LocalConfig, gpus: list[Gpu]) -> tuple[Slot, ...]:
@@ -195,7 +196,7 @@ def _gpu_slots(config: LocalConfig, gpus: list[Gpu]) -> tuple[Slot, ...]:
         packed = number + len(gpus) < workers or layer > 0
         counter = None if packed or consumed(gpu.uuid) is None else gpu.uuid
         env = {VISIBLE: gpu.uuid, **_threads_env(threads)}
-        slots.append(Slot(name, "cuda", threads, env, packed, counter))
+        slots.append(Slot(name, "cuda", threads, env, packed, counter, gpu.model))
     return tuple(slots)
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from search.executors.cpus import usable_cores
+from search.executors.cpus import cpu_model, usable_cores
 from search.executors.gpus import Claims, Gpu, visible_gpus
 from search.executors.local import LocalConfig, LocalExecutor
 from spec.errors import InputError
+from tests.search.test_run import run
+from tests.search.toy import exploration
 
 A, B, C = "GPU-aaaa1111-0000", "GPU-bbbb2222-0000", "GPU-bbbb3333-0000"
 
@@ -41,6 +43,27 @@ def executor():
     yield build
     for one in made:
         one.close()
+
+
+def test_times_are_not_compared_between_models(machine, tmp_path):  # behaviours 12
+    write_smi(machine, f"printf '0, {A}, NVIDIA A100\\n1, {B}, NVIDIA H100, 80GB\\n'")
+    on_gpus = {"kind": "local", "device": "cuda"}
+    file = exploration(tmp_path, budget={"max_seconds": 9}, executor=on_gpus)
+    said = run(file, tmp_path, check=2).stderr
+    assert "executor: trials would be timed on NVIDIA A100 and NVIDIA H100, 80GB" in said
+    assert "CUDA_VISIBLE_DEVICES" in said
+    with LocalConfig(device="cuda").build("tests", None) as built:
+        assert [slot.clock for slot in built.slots] == [
+            f"cuda (NVIDIA A100), {built.slots[0].threads} threads",
+            f"cuda (NVIDIA H100 80GB), {built.slots[1].threads} threads",
+        ]
+
+
+def test_the_processor_is_told_by_its_name(tmp_path):
+    file = tmp_path / "cpuinfo"
+    assert cpu_model(file)  # no such file: the architecture
+    file.write_text("processor : 0\nmodel name\t: Fast, Silicon 9\nmodel name\t: other\n")
+    assert cpu_model(file) == "Fast, Silicon 9"
 
 
 # Which GPUs are visible

@@ -3,6 +3,7 @@
 import pytest
 
 from search.executors.base import Exit
+from search.executors.cpus import cpu_model
 from search.executors.local import LocalConfig, LocalExecutor
 from search.exploration import load
 from search.loop import Loop, SearchFailed
@@ -64,7 +65,9 @@ def test_a_seed_that_does_not_reach_the_model_ends_the_search(loop):  # behaviou
 
 def test_a_cap_in_seconds_compares_only_trials_that_ran_as_many_at_a_time(loop):  # behaviours 12
     capped = loop(budget={"max_seconds": 60.0})
-    assert capped.problem.clock == "cpu, 1 threads, 2 at a time"
+    model = cpu_model().replace(",", "")
+    assert model
+    assert capped.problem.clock == f"cpu ({model}), 1 threads, 2 at a time"
     assert not loop(budget={"max_steps": 60}).problem.clock
 
 
