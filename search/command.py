@@ -24,7 +24,7 @@ from search.loop import Interrupted, Loop, SearchFailed
 from search.moves import check_paths
 from search.plan import show_plan
 from search.progress import Progress
-from search.results import ResultsFile, counts, derive, raised_words
+from search.results import ResultsFile, counts, derive, loss_by_steps, raised_words
 from search.session import (
     StudyLocked,
     begin,
@@ -187,13 +187,13 @@ def _search(
             check_energy(exploration, executor, document)
             check_clock(exploration, executor, document)
             check_study(study, exploration, baseline, describer.fingerprint)
+            problem = problem_of(exploration, baseline, describer, executor)
+            check_strategy(exploration.strategy, problem, document)
             begin(study, exploration, baseline, describer.fingerprint)
             if not any(
                 t.config_id == baseline.config_id and t.state == "finished" for t in study.history
             ):
                 study.forgive(baseline.config_id)  # it ended the last run, and may be mended
-            problem = problem_of(exploration, baseline, describer, executor)
-            check_strategy(exploration.strategy, problem, document)
             if not study.history.decisions:
                 check_first_round(problem, exploration.strategy, document)
             reason = _run(console, options, exploration, problem, study, executor, folder)
@@ -257,7 +257,9 @@ def _close(
     if history.accepted and "loss" in before and after.get("loss") is not None:
         cost = COSTS[objective.cost]
         steps = len(history.accepted)
-        loss = f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}, "
+        alone = loss_by_steps(baseline, history, objective)
+        paired = "" if alone is None else f" ({alone:+.4f} by the steps on their own seeds)"
+        loss = f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}{paired}, "
         console.print(
             f"{counted(steps, 'accepted step')}: "
             f"{'' if 'time_to_target' in told else loss}"

@@ -98,6 +98,8 @@ class Loop:
     _quick_deaths: list[Trial] = field(default_factory=list)
     _signals: int = 0
     _seed_tells: bool = False
+    _kept: set[int] = field(default_factory=set)
+    """Trials whose checkpoints may still be there."""
 
     def run(self) -> str:
         """Search until the strategy stops.
@@ -109,6 +111,7 @@ class Loop:
             Interrupted: After SIGINT or SIGTERM; trials have ended and are recorded.
             SearchFailed: When going on makes no sense.
         """
+        self._kept.update(trial.number for trial in self.study.history)
         with self._listening():
             while True:
                 self._obey()
@@ -165,10 +168,10 @@ class Loop:
             left -= 1.0
             if self.max_trials is not None and self._launched >= self.max_trials:
                 return
-            self._launch(request, slot)
+            self._kept.add(self._launch(request, slot).number)
             self._launched += 1
 
-    def _launch(self, request: Request, slot: Slot) -> None:
+    def _launch(self, request: Request, slot: Slot) -> Trial:
         parameters = point(self.problem.space, request.description.config)
         trial = self.study.launch(request, parameters, first_reading(slot.counter))
         folder = trial_folder(self.folder, trial.number)
@@ -183,6 +186,7 @@ class Loop:
         self.study.add_facts(trial.number, _facts(launch, slot, process))
         (folder / "rerun.sh").write_text(f"{rerun(self.study.history[trial.number])}\n", "utf-8")
         self._live[trial.number] = _Live(slot, trainer.reader(request, folder, slot))
+        return trial
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -380,8 +384,8 @@ class Loop:
 
     def _decide(self, decision: Decision) -> None:
         self.study.decide(decision)
-        for trial in self.study.history:
-            self._discard_checkpoints(trial)
+        for number in sorted(self._kept):
+            self._discard_checkpoints(self.study.history[number])
         for observer in self.observers:
             observer.decided(decision)
 
@@ -397,6 +401,7 @@ class Loop:
             shutil.rmtree(
                 trial_folder(self.folder, trial.number) / "checkpoints", ignore_errors=True
             )
+            self._kept.discard(trial.number)
 
     def _spent(self, words: str) -> str:
         """Stop for good, unless a later run raises the total."""

@@ -23,6 +23,8 @@ from spec.config import Data
 
 PATIENCE = 5.0
 """Least seconds between two writes that no decision asks for."""
+QUICK = 0.3
+"""Seconds that a write may take for every decision to have its own."""
 SHARE = 0.02
 """Largest share of the wall time spent on such writes, so that a big study does not slow down."""
 
@@ -68,6 +70,31 @@ def raised_words(history: History) -> str:
     """How far the budget of a trial was raised, such as ``max_steps 400 -> 1600``; or empty."""
     steps = [decision.budgets for decision in history.raised]
     return steps[0][0].growth(steps[-1][1]) if steps else ""
+
+
+def loss_by_steps(baseline: Description, history: History, objective: Objective) -> float | None:
+    """What the accepted steps did to the loss, each beside its incumbent on the same fresh seeds.
+
+    None where a step was not confirmed. Baseline and incumbent themselves are known on different
+    seeds, and maybe with different budgets.
+    """
+    total, before = 0.0, baseline.config_id
+    for decision in history.accepted:
+        attempts = decision.detail.get("attempts") or [{}]
+        ours = [history[number] for number in attempts[-1].get("trials", ())]
+        settings = {(trial.seed, trial.request.setting) for trial in ours}
+        theirs = [
+            trial
+            for trial in history
+            if trial.config_id == before and (trial.seed, trial.request.setting) in settings
+        ]
+        losses = [metrics(trials, objective)["loss"] for trials in (ours, theirs)]
+        if None in losses or attempts[-1].get("p") is None:
+            return None
+        total += losses[0] - losses[1]
+        assert decision.config_id is not None
+        before = decision.config_id
+    return total
 
 
 def latest_setting(trials: Iterable[Trial]) -> list[Trial]:
@@ -334,14 +361,17 @@ def _mean(values: Iterable[float]) -> float:
 
 
 class ResultsFile:
-    """Keeps ``results.yaml`` current: at every decision, else at most every few seconds."""
+    """Keeps ``results.yaml`` current: at decisions, else at most every few seconds.
+
+    Once a write takes long, decisions wait for its turn too; who runs the search writes it at last.
+    """
 
     def __init__(
         self, file: Path, exploration: Exploration, baseline: Description, history: History
     ) -> None:
         self._file = file
         self._exploration, self._baseline, self._history = exploration, baseline, history
-        self._next = 0.0
+        self._next = self._took = 0.0
 
     def changed(self, expected: int) -> None:
         """See ``search.loop.Observer``."""
@@ -349,8 +379,9 @@ class ResultsFile:
             self.write()
 
     def decided(self, decision: Decision) -> None:
-        """See ``search.loop.Observer``."""
-        self.write()
+        """See ``search.loop.Observer``; trials that wait for a worker come before a slow write."""
+        if self._took <= QUICK or time.monotonic() >= self._next:
+            self.write()
 
     def write(self) -> None:
         """Replace the file as a whole."""
@@ -358,8 +389,8 @@ class ResultsFile:
         replace_text(
             self._file, yaml.dump(derive(self._exploration, self._baseline, self._history))
         )
-        took = time.monotonic() - started
-        self._next = time.monotonic() + max(PATIENCE, took / SHARE)
+        self._took = time.monotonic() - started
+        self._next = time.monotonic() + max(PATIENCE, self._took / SHARE)
 
 
 def replace_text(file: Path, text: str) -> None:

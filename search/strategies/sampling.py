@@ -22,6 +22,7 @@ from search.strategies.explored import Explored
 from search.strategies.neighbourhood import over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
 from search.strategies.verdict import judge, reaches
+from spec import errors
 from spec.config import Data
 from spec.words import counted
 
@@ -64,10 +65,20 @@ class Sampling(Strategy):
         """See ``Strategy.check``.
 
         Raises:
-            ConfigError: For a rule without an end.
+            ConfigError: For a rule without an end, or trials that are all kept back for confirming.
         """
         if self.needs_space:
             lattice_of(problem)
+        kept = self.reserve(problem)
+        if self.trials is not None and self.trials < kept + 2:
+            words = (
+                f"{self.trials} trials leave none to explore with: {kept} are kept to confirm "
+                f"{counted(self.finalists, 'finalist')} and the incumbent on seeds.confirm "
+                f"({problem.seeds.confirm}) fresh seeds each; ask for {kept + 2} or more, or for "
+                "fewer finalists or seeds"
+            )
+            fault = errors.Problem("strategy.trials", words, loc=("strategy", "trials"))
+            raise errors.ConfigError([fault])
 
     @property
     def unaided(self) -> int:

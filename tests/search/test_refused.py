@@ -93,6 +93,15 @@ def test_too_large_a_grid_is_refused_before_anything_is_trained(tmp_path):
         assert not told.stdout
 
 
+@pytest.mark.parametrize("how", [(), ("--dry-run",)])
+def test_trials_that_are_all_kept_for_confirming_are_refused(tmp_path, how):
+    file = exploration(tmp_path, strategy={"kind": "random", "trials": 7, "finalists": 2})
+    line = 1 + file.read_text().splitlines().index("  trials: 7")
+    said = run(file, tmp_path, *how, check=2).stderr
+    assert f"toy.yaml:{line}:3: strategy.trials: 7 trials leave none to explore with: 6" in said
+    assert "ask for 8 or more" in said
+
+
 def test_an_impossible_limit_says_that_the_baseline_is_over_it_too(tmp_path):
     file = exploration(tmp_path, objective={"limits": {"parameters": 10}})
     said = run(file, tmp_path, check=2).stderr

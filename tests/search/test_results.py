@@ -6,7 +6,8 @@ import yaml as pyyaml  # noqa: TID251  # what the ancestor's viewers read with
 
 from search.exploration import Exploration, load
 from search.history import History
-from search.results import ResultsFile, derive, rerun
+from search.objective import Objective, Seeds
+from search.results import QUICK, ResultsFile, derive, loss_by_steps, rerun
 from search.simulation import Simulation
 from search.strategies.greedy import Greedy
 from spec import yaml
@@ -110,8 +111,27 @@ def test_writing_again_and_again_takes_a_small_share_of_the_time(asked, tmp_path
         file.changed(0)
     assert (tmp_path / "results.yaml").stat().st_mtime_ns == first
     file.decided(history.decisions[-1])
-    assert (tmp_path / "results.yaml").stat().st_mtime_ns > first
+    second = (tmp_path / "results.yaml").stat().st_mtime_ns
+    assert second > first
+    file._took = QUICK + 1.0  # as in a study of thousands of trials
+    file.decided(history.decisions[-1])
+    assert (tmp_path / "results.yaml").stat().st_mtime_ns == second
+    file.write()
+    assert (tmp_path / "results.yaml").stat().st_mtime_ns > second
     assert [item.name for item in tmp_path.glob(".results*")] == []
+
+
+def test_what_the_steps_did_is_told_on_their_own_seeds():
+    world = Bowl(noise=0.002, common=0.3)  # what a seed does to all is large
+    baseline, history = played(world)
+    told = loss_by_steps(baseline, history, Objective())
+    config = history.accepted[-1].config
+    assert config is not None
+    assert told == pytest.approx(world.loss(config) - world.loss(baseline.config), abs=0.01)
+    unconfirmed = Simulation(Greedy(), problem(world, seeds=Seeds(max=4, confirm=0)), world)
+    unconfirmed.run()
+    assert unconfirmed.history.accepted
+    assert loss_by_steps(baseline, unconfirmed.history, Objective()) is None
 
 
 def test_the_command_to_rerun_is_quoted_for_a_shell():
