@@ -48,6 +48,7 @@ class Tally:
         wrong: Those that would have ended better than what they were measured against.
         lost: Loss of the best in the end, minus that without stopping, nats, one per order.
         errors: Predicted minus true final loss of the stopped trials, nats.
+        below: Those that would have ended below the lower bound of what was predicted.
     """
 
     steps: int
@@ -57,6 +58,7 @@ class Tally:
     wrong: int
     lost: list[float]
     errors: list[float]
+    below: int = 0
 
 
 def recorded() -> list[Trial]:
@@ -112,6 +114,8 @@ def _watched(
             tally.saved += trial.curve[-1].step - so_far.curve[-1].step
             tally.wrong += final(trial) < final(best)
             tally.errors.append(stopped.predicted - final(trial))
+            assert stopped.least is not None
+            tally.below += final(trial) < stopped.least
             return True
     return False
 
@@ -122,7 +126,8 @@ def line(name: str, confidence: float, tally: Tally) -> str:
     saved, stopped = tally.saved / tally.steps, tally.stopped / tally.trials
     return (
         f"{name:12} {confidence:10} {saved:8.1%} {stopped:9.1%} "
-        f"{tally.wrong / max(tally.stopped, 1):8.2%} {fmean(tally.lost):13.4f} {off:18.4f}"
+        f"{tally.wrong / max(tally.stopped, 1):8.2%} {fmean(tally.lost):13.4f} {off:18.4f} "
+        f"{tally.below / max(tally.stopped, 1):14.1%}"
     )
 
 
@@ -163,7 +168,8 @@ def main() -> int:
     wrong = max(tally.wrong / max(tally.stopped, 1) for tally in advised)
     lines = [
         f"{len(trials)} curves in {orders} orders",
-        "against      confidence    saved   stopped    wrong     best lost    off by, nats",
+        "against      confidence    saved   stopped    wrong     best lost    off by, nats    "
+        "below bound",
         *(line(name, level, tally) for (name, level), tally in tallies.items()),
         f"at {ADVISED}, the worse of both: {saved:.0%} of all steps saved (bar {SAVED:.0%}), "
         f"{wrong:.1%} of the stops wrong (bar {WRONG:.0%})",

@@ -90,12 +90,15 @@ class Stopped:
         words: One sentence for people.
         gain: The objective's gain at that time.
         predicted: The final loss expected of it, in the unit of that; None for a cap.
+        least: Its lower bound, at the confidence asked for; the upper side has no such bound, since
+            what stays behind may well fall far behind.
     """
 
     rule: Literal["cap", "curve"]
     words: str
     gain: str
     predicted: float | None = None
+    least: float | None = None
 
     def __str__(self) -> str:
         return self.words

@@ -337,7 +337,7 @@ def _stopped(trial: Trial) -> Data:
     assert trial.stopped is not None
     told = {"trial": trial.number, "reason": trial.stopped.words, "command": rerun(trial)}
     if trial.stopped.predicted is not None:
-        told["predicted"] = trial.stopped.predicted
+        told |= {"predicted": trial.stopped.predicted, "least": trial.stopped.least}
     return told
 
 

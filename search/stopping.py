@@ -97,16 +97,19 @@ class EarlyStopping(Config):
         guess = extrapolate(trial, beaten, peers, objective)
         if guess is None or trial.curve[-1].step < self.after * guess.steps:
             return None
-        if guess.low(self.confidence) <= 0.0:
+        low = guess.low(self.confidence)
+        if low <= 0.0:
             return None
         unit = 1.0 if objective.gain == "val_loss" else math.log(2.0)
+        least = (guess.final - guess.behind + low) / unit
         return Stopped(
             "curve",
             f"at step {trial.curve[-1].step} of {guess.steps} it is expected to end at "
-            f"{objective.gain} {guess.final / unit:.4f} +- {guess.error / unit:.2g}, "
-            f"{guess.behind / unit:.2g} above the config to beat",
+            f"{objective.gain} {guess.final / unit:.4f}, and with {100 * self.confidence:.4g} % "
+            f"confidence at {least:.4f} or above: {low / unit:.2g} above the config to beat",
             objective.gain,
             guess.final / unit,
+            least,
         )
 
 

@@ -150,6 +150,13 @@ def test_what_may_still_win_goes_on_and_what_cannot_is_stopped() -> None:
     assert stopped is not None
     assert stopped.rule == "curve"
     assert stopped.predicted == pytest.approx(far.curve[-1].val_loss, abs=0.1)
+    assert stopped.least is not None
+    assert best.curve[-1].val_loss < stopped.least < stopped.predicted
+    assert stopped.least < far.curve[-1].val_loss
+    bolder = EarlyStopping(confidence=0.9).verdict(cut(far, 8), best.config_id, history, LOSS)
+    assert bolder is not None
+    assert stopped.least < (bolder.least or 0.0) < stopped.predicted
+    assert f"with 99 % confidence at {stopped.least:.4f} or above" in stopped.words
     assert EarlyStopping().verdict(cut(far, 8), best.config_id, history, LOSS) is None
 
 
