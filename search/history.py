@@ -57,7 +57,7 @@ class Request:
     purpose: Purpose
     clock: str = ""
 
-    @property
+    @cached_property
     def setting(self) -> str:
         """Budget and clock as a word: measurements are compared only within one setting."""
         return f"{self.budget.key} {self.clock}"

@@ -125,6 +125,8 @@ def affordable(trials: Iterable[Trial], total: Total, reserve: int) -> float:
     Trials to come, and those that run, are taken to cost the mean of those that have ended; those
     of the reserve as much as the dearest.
     """
+    if total == UNLIMITED:
+        return math.inf
     launched = list(trials)
     ended = [trial.spent for trial in launched if trial.ended is not None]
     left = math.inf if total.trials is None else float(total.trials - len(launched) - reserve)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -30,7 +31,7 @@ class Budget(Config):
     stop_at_loss: float | None = None
     """Stop at the first evaluation at or below this validation loss."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The budget as a word: equal budgets have equal keys."""
         return json.dumps(self.model_dump(exclude_none=True), sort_keys=True)
