@@ -1,4 +1,4 @@
-"""Searches in virtual time: trials are looked up instead of trained, about a thousand per second."""
+"""Searches in virtual time: trials are looked up instead of trained, a thousand per second."""
 
 from __future__ import annotations
 
