@@ -24,7 +24,7 @@ from search.loop import Interrupted, Loop, SearchFailed
 from search.moves import check_paths
 from search.plan import show_plan
 from search.progress import Progress
-from search.results import ResultsFile, counts, derive, loss_by_steps, raised_words
+from search.results import ResultsFile, counts, derive, raised_words
 from search.session import (
     StudyLocked,
     begin,
@@ -257,9 +257,8 @@ def _close(
     if history.accepted and "loss" in before and after.get("loss") is not None:
         cost = COSTS[objective.cost]
         steps = len(history.accepted)
-        alone = loss_by_steps(baseline, history, objective)
-        paired = "" if alone is None else f" ({alone:+.4f} by the steps on their own seeds)"
-        loss = f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}{paired}, "
+        other = " on other seeds" if exploration.seeds.confirm else ""
+        loss = f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}{other}, "
         console.print(
             f"{counted(steps, 'accepted step')}: "
             f"{'' if 'time_to_target' in told else loss}"

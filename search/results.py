@@ -72,31 +72,6 @@ def raised_words(history: History) -> str:
     return steps[0][0].growth(steps[-1][1]) if steps else ""
 
 
-def loss_by_steps(baseline: Description, history: History, objective: Objective) -> float | None:
-    """What the accepted steps did to the loss, each beside its incumbent on the same fresh seeds.
-
-    None where a step was not confirmed. Baseline and incumbent themselves are known on different
-    seeds, and maybe with different budgets.
-    """
-    total, before = 0.0, baseline.config_id
-    for decision in history.accepted:
-        attempts = decision.detail.get("attempts") or [{}]
-        ours = [history[number] for number in attempts[-1].get("trials", ())]
-        settings = {(trial.seed, trial.request.setting) for trial in ours}
-        theirs = [
-            trial
-            for trial in history
-            if trial.config_id == before and (trial.seed, trial.request.setting) in settings
-        ]
-        losses = [metrics(trials, objective)["loss"] for trials in (ours, theirs)]
-        if None in losses or attempts[-1].get("p") is None:
-            return None
-        total += losses[0] - losses[1]
-        assert decision.config_id is not None
-        before = decision.config_id
-    return total
-
-
 def latest_setting(trials: Iterable[Trial]) -> list[Trial]:
     """Those of the trials that ran under the budget and clock of the newest one; no probes."""
     own = [trial for trial in trials if not trial.probe]

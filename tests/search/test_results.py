@@ -6,8 +6,7 @@ import yaml as pyyaml  # noqa: TID251  # what the ancestor's viewers read with
 
 from search.exploration import Exploration, load
 from search.history import History
-from search.objective import Objective, Seeds
-from search.results import QUICK, ResultsFile, derive, loss_by_steps, rerun
+from search.results import QUICK, ResultsFile, derive, rerun
 from search.simulation import Simulation
 from search.strategies.greedy import Greedy
 from spec import yaml
@@ -119,19 +118,6 @@ def test_writing_again_and_again_takes_a_small_share_of_the_time(asked, tmp_path
     file.write()
     assert (tmp_path / "results.yaml").stat().st_mtime_ns > second
     assert [item.name for item in tmp_path.glob(".results*")] == []
-
-
-def test_what_the_steps_did_is_told_on_their_own_seeds():
-    world = Bowl(noise=0.002, common=0.3)  # what a seed does to all is large
-    baseline, history = played(world)
-    told = loss_by_steps(baseline, history, Objective())
-    config = history.accepted[-1].config
-    assert config is not None
-    assert told == pytest.approx(world.loss(config) - world.loss(baseline.config), abs=0.01)
-    unconfirmed = Simulation(Greedy(), problem(world, seeds=Seeds(max=4, confirm=0)), world)
-    unconfirmed.run()
-    assert unconfirmed.history.accepted
-    assert loss_by_steps(baseline, unconfirmed.history, Objective()) is None
 
 
 def test_the_command_to_rerun_is_quoted_for_a_shell():
