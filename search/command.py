@@ -128,7 +128,7 @@ def _foresee(
     """The dry run: train nothing, and write nothing."""
     with exploration.trainer.describer() as describer:
         baseline = _baseline(describer, exploration, document)
-        begun = "" if options.fresh else _begun(exploration, baseline, describer, folder)
+        begun = "" if options.fresh else _begun(options, exploration, baseline, describer, folder)
         problem = problem_of(exploration, baseline, describer, None)
         check_strategy(exploration.strategy, problem, document)
         check_first_round(problem, exploration.strategy, document)
@@ -142,16 +142,21 @@ def _foresee(
 
 
 def _begun(
-    exploration: Exploration, baseline: Description, describer: Describer, folder: Path
+    options: Options,
+    exploration: Exploration,
+    baseline: Description,
+    describer: Describer,
+    folder: Path,
 ) -> str:
     """What a dry run's study holds already, in words; refuses what a run would refuse."""
-    if not (folder / "study.db").is_file():
+    file = folder / "study.db"
+    if not file.is_file() or not file.stat().st_size:
         return ""
-    study = Study.read(folder / "study.db")
+    study = Study.read(file)
     try:
-        check_study(study, exploration, baseline, describer.fingerprint)
-        if reason := finished(study, exploration):
+        if not options.retry_failed and (reason := finished(study, exploration)):
             return f"a run of {folder} would have nothing left to do: {reason}"
+        check_study(study, exploration, baseline, describer.fingerprint)
         held = counted(len(study.history), "trial")
         return f"{folder} holds {held} already, and a run goes on from there; without them:"
     finally:

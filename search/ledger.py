@@ -101,7 +101,8 @@ class Ledger:
 def spent_words(trials: Iterable[Trial], total: Total) -> str:
     """Why a total pays for no further trial, as a sentence; empty while it does.
 
-    It is a cap: what runs, and the next trial, are taken to cost the mean of those that have ended.
+    A forecast, see ``affordable``: the next trial is taken to cost the mean of those that have
+    ended.
     """
     if total == UNLIMITED:
         return ""
@@ -109,12 +110,11 @@ def spent_words(trials: Iterable[Trial], total: Total) -> str:
     ledger = Ledger.of(launched)
     if words := ledger.exceeded(total):
         return words
-    for name, limit in total.model_dump(exclude_none=True).items():
-        if affordable(launched, Total.model_validate({name: limit}), 0) < 1.0:
-            spent, what = getattr(ledger, name), name.replace("_", " ")
+    for name, left in _room(launched, total, 0).items():
+        if left < 1.0:
             return (
-                f"the budget is spent but for less than a trial takes: {spent:,.6g} of "
-                f"{limit:,.6g} {what}"
+                f"the budget is spent but for less than a trial takes: {getattr(ledger, name):,.6g}"
+                f" of {getattr(total, name):,.6g} {name.replace('_', ' ')}"
             )
     return ""
 
@@ -122,21 +122,31 @@ def spent_words(trials: Iterable[Trial], total: Total) -> str:
 def affordable(trials: Iterable[Trial], total: Total, reserve: int) -> float:
     """More trials that a total pays for beside a reserve; infinite without a limit that is known.
 
-    Trials to come, and those that run, are taken to cost the mean of those that have ended; those
-    of the reserve as much as the dearest.
+    Trials to come are taken to cost the mean of those that have ended; those that run, and those of
+    the reserve, as much as the dearest, for short ones end first.
     """
+    return min(_room(trials, total, reserve).values(), default=math.inf)
+
+
+def _room(trials: Iterable[Trial], total: Total, reserve: int) -> dict[str, float]:
+    """More trials that each limit pays for, as far as trials that have ended tell."""
     if total == UNLIMITED:
-        return math.inf
+        return {}
     launched = list(trials)
     ended = [trial.spent for trial in launched if trial.ended is not None]
-    left = math.inf if total.trials is None else float(total.trials - len(launched) - reserve)
-    for name, limit in total.model_dump(exclude={"trials"}, exclude_none=True).items():
+    running = [trial.spent for trial in launched if trial.ended is None]
+    room = {}
+    for name, limit in total.model_dump(exclude_none=True).items():
+        if name == "trials":
+            room[name] = limit - len(launched) - reserve
+            continue
         costs = [cost for spent in ended if (cost := getattr(spent, name)) is not None]
-        if costs and any(costs):
-            mean = math.fsum(costs) / len(costs)
-            free = limit - math.fsum(costs) - reserve * max(costs)
-            left = min(left, free / mean - (len(launched) - len(ended)))
-    return left
+        if any(costs):
+            dearest = max(costs)
+            held = math.fsum(max(dearest, getattr(spent, name) or 0.0) for spent in running)
+            free = limit - math.fsum(costs) - held - reserve * dearest
+            room[name] = free * len(costs) / math.fsum(costs)
+    return room
 
 
 def _known_sum(values: Iterable[float | None]) -> float | None:

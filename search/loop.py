@@ -116,16 +116,15 @@ class Loop:
             while True:
                 self._obey()
                 spent = spent_words(self.study.history, self.problem.total)
-                proposal = self._propose(bool(spent))
+                proposal = self._propose()
                 if isinstance(proposal, Decision):
                     self._decide(proposal)
                     if proposal.kind == "stop":
                         return proposal.words
                     continue
-                if spent and not self._live:
+                if spent and not self._live and not proposal.alone:
                     return self._spent(spent)
-                if not spent:
-                    self._fill(proposal)
+                self._fill(proposal)
                 self._tell(proposal.expected)
                 if not self._live:
                     return (
@@ -133,14 +132,14 @@ class Loop:
                     )
                 self._watch()
 
-    def _propose(self, spent: bool) -> Run | Decision:
+    def _propose(self) -> Run | Decision:
         self._to_beat = None
         try:
             proposal = self.exploration.strategy.propose(self.problem, self.study.history)
         except StrategyFailed as error:
             again = "mend it and run again with --retry-failed"
             raise SearchFailed(f"{error}; {again}") from None
-        return proposal if spent else with_probes(proposal, self.problem, self.study.history)
+        return with_probes(proposal, self.problem, self.study.history)
 
     def stop_all(self) -> None:
         """End the running trials with grace and record them as interrupted."""
@@ -162,6 +161,7 @@ class Loop:
         if proposal.alone or self._unsettled:
             free = [] if self._live else free[:1]
         left = affordable(self.study.history, self.problem.total, reserve=0)
+        left = max(left, 1.0) if proposal.alone else left  # a probe is short
         for request, slot in zip(proposal.requests, free, strict=False):
             if left < 1.0:
                 return
@@ -301,7 +301,8 @@ class Loop:
             told = live.end is not None and live.end.step_ms is not None
             return None if told else Failure("no_measurement", "it ended without a step time")
         whole = Trial(number, trial.request, "finished", curve=trial.curve, end=live.end)
-        if quality(whole, self.problem.objective) is not None:
+        value = quality(whole, self.problem.objective)
+        if value is not None and value < math.inf:
             return None
         return Failure("no_measurement", "it ended without an evaluation that gives the objective")
 

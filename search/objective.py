@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -31,15 +31,20 @@ class Budget(Config):
     stop_at_loss: float | None = None
     """Stop at the first evaluation at or below this validation loss."""
 
-    @cached_property
+    @property
     def key(self) -> str:
         """The budget as a word: equal budgets have equal keys."""
-        return json.dumps(self.model_dump(exclude_none=True), sort_keys=True)
+        return _key(self)
 
     def growth(self, after: Budget) -> str:
         """How its caps differ from another's, such as ``max_steps 400 -> 800``."""
         caps = [(name, getattr(self, name), getattr(after, name)) for name in CAPS]
         return ", ".join(f"{name} {a:,.6g} -> {b:,.6g}" for name, a, b in caps if a is not None)
+
+
+@lru_cache(maxsize=64)
+def _key(budget: Budget) -> str:
+    return json.dumps(budget.model_dump(exclude_none=True), sort_keys=True)
 
 
 class Objective(Config):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from statistics import median
 
 from search.history import PROBE, Decision, Description, History, Purpose, Request
+from search.ledger import Ledger
 from search.strategies.base import Problem, Proposal, Run
 
 STEPS = 50
@@ -23,9 +24,11 @@ ALONE = (", alone", ", 1 at a time")
 def with_probes(proposal: Proposal, problem: Problem, history: History) -> Proposal:
     """The same proposal; a time-to-target search makes its probes before it stops.
 
-    A probe that fails leaves the exclusive time unknown and nothing else.
+    A probe that fails leaves the exclusive time unknown and nothing else. Once the study's total is
+    spent none is made; what is left of it may be too little for a trial and enough for a probe.
     """
     stopping = isinstance(proposal, Decision) and proposal.kind == "stop"
+    stopping = stopping and not Ledger.of(history).exceeded(problem.total)
     if not stopping or problem.objective.gain != "time_to_target" or problem.workers < 2:
         return proposal
     owed, running = [], 0

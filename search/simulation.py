@@ -90,8 +90,7 @@ class Simulation:
         while True:
             proposal = self.strategy.propose(self.problem, self.history)
             spent = spent_words(self.history, self.problem.total)
-            if not spent:
-                proposal = with_probes(proposal, self.problem, self.history)
+            proposal = with_probes(proposal, self.problem, self.history)
             if isinstance(proposal, Decision):
                 self.history.decide(proposal)
                 if proposal.kind == "stop":
@@ -99,12 +98,14 @@ class Simulation:
                 if max_accepted is not None and len(self.history.accepted) >= max_accepted:
                     return None
                 continue
-            if spent and not self._running:
+            if spent and not self._running and not proposal.alone:
                 self.history.decide(Decision("stop", self.history.round, spent))
                 return self.history.decisions[-1]
             free = (not self._running) if proposal.alone else self.workers - len(self._running)
-            free = min(free, math.floor(min(affordable(self.history, self.problem.total, 0), 1e9)))
-            for request in proposal.requests[: max(free, 0)]:
+            if not proposal.alone:
+                room = affordable(self.history, self.problem.total, reserve=0)
+                free = max(0, math.floor(min(free, room)))
+            for request in proposal.requests[:free]:
                 if max_trials is not None and len(self.history) >= max_trials:
                     break
                 self._launch(request)

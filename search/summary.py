@@ -142,7 +142,8 @@ def front_lines(front: Sequence[Data]) -> list[str]:
     lines = [f"front: {counted(len(front), 'config')} that no other beats, best val_loss first"]
     for row in front[:SHOWN]:
         told = ", ".join(f"{key} {row[key]:,.6g}" for key in row if key in COSTS)
-        lines.append(f"  val_loss {row['val_loss']:.4f}, {told} (trial {row['trials'][0]})")
+        trial = f" (trial {row['trials'][0]})" if row.get("trials") else ""  # older ones have none
+        lines.append(f"  val_loss {row['val_loss']:.4f}, {told}{trial}")
     more = len(front) - SHOWN
     return [*lines, f"  (+{more} more in results.yaml)"] if more > 0 else lines
 

@@ -104,7 +104,7 @@ class Run:
     expected: int = 0
     """Trials the strategy expects to ask for until its next decision, those running included."""
     alone: bool = False
-    """Whether they run one after the other, with nothing beside them."""
+    """Whether they run one after the other, with nothing beside them: they are probes."""
 
 
 Proposal = Run | Decision

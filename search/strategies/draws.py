@@ -17,9 +17,6 @@ from search.strategies.neighbourhood import over_limit
 TRIES = 1000
 """Random points looked at for one that is new and within the limits, before a space is used up."""
 
-SAMPLE = 100
-"""Points of the space among which one has to keep a limit, where no neighbour does."""
-
 
 @lru_cache(maxsize=4)
 def lattice_of(problem: Problem) -> Lattice:
@@ -54,14 +51,6 @@ def anywhere(
         if drawn is not None:
             return drawn
     return None
-
-
-def sample(problem: Problem) -> list[Description]:
-    """What can be described of the smallest config and some random ones."""
-    lattice = lattice_of(problem)
-    points = lattice.scattered(chance(problem, 0), SAMPLE)
-    points[0] = 0
-    return [found for found in lattice.described(points) if found is not None]
 
 
 def usable(problem: Problem, edit: Edit | None, taken: Container[str]) -> Draw | None:

@@ -16,7 +16,7 @@ from search.history import Description
 from search.moves import Edit
 from search.strategies.base import Problem, strategies
 from search.strategies.belief import Belief, Wish, belief_of
-from search.strategies.draws import Begun, Draw, anywhere, chance, lattice_of, sample, usable
+from search.strategies.draws import Begun, Draw, anywhere, chance, lattice_of, usable
 from search.strategies.explored import Explored
 from search.strategies.model.ascent import LEAST, Climb, Moves
 from search.strategies.model.forms import Array
@@ -96,16 +96,8 @@ class Guided(Sampling):
                 f"{cost} is not known before training, so no config can be drawn under a cap on "
                 "it; choose a cost that the trainer's describe tells, or leave caps out"
             )
-            raise _caps_fault(words)
-        if self.caps is not None:
-            costs = (price(cost, description) for description in sample(problem))
-            least = min(costs, default=0.0)
-            if min(self.caps) < least:
-                raise _caps_fault(
-                    f"no config was found under the cap {min(self.caps):,.6g}: the smallest of "
-                    f"those that were looked at has {cost} {least:,.6g}; raise the cap, or let "
-                    "the space go lower"
-                )
+            fault = errors.Problem("strategy.caps", words, loc=("strategy", "caps"))
+            raise errors.ConfigError([fault])
 
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
         """See ``Sampling.draw``."""
@@ -147,6 +139,16 @@ class Guided(Sampling):
         if self.caps is None:
             return {}
         return {"front": front(explored, (explored.problem.objective.cost,))}
+
+    def remark(self, explored: Explored) -> str:
+        """See ``Sampling.remark``: caps that nothing was found to keep."""
+        cost = explored.problem.objective.cost
+        told = (COSTS[cost].known(explored.configs[name].inventory) for name in explored.qualities)
+        least = min((value for value in told if value is not None), default=0.0)
+        below = [f"{cap:,.6g}" for cap in self.caps or () if cap < least]
+        if not below:
+            return ""
+        return f"; nothing was found under {' or '.join(below)} {cost}, the least is {least:,.6g}"
 
     def _caps(self, problem: Problem, index: int) -> dict[str, float]:
         known, asked = _known(problem), problem.objective.limits
@@ -240,10 +242,6 @@ class Guide:
         best = tried[np.lexsort((-wish.quality(marks), wish.shortfall(marks) > 1.0))[:2]]
         smallest = np.zeros(len(self.lattice), dtype=np.intp)
         return [*best, smallest, *self.lattice.scattered(rng, 2, alike=1.0)]
-
-
-def _caps_fault(words: str) -> errors.ConfigError:
-    return errors.ConfigError([errors.Problem("strategy.caps", words, loc=("strategy", "caps"))])
 
 
 def _open(belief: Belief, best: str, rival: str) -> bool:

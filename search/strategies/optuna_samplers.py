@@ -36,7 +36,7 @@ REDRAWS = 10
 FORGETFUL = frozenset({"tpe", "gp", "random", "qmc"})
 """Samplers that keep nothing with a trial; the others are run again for each recorded one."""
 _NEEDS = {"cmaes": "cmaes", "gp": "torch"}
-_OURS = {"bruteforce": "grid", "grid": "grid"}
+_GRIDS = frozenset({"bruteforce", "grid"})
 
 
 def _samplers() -> dict[str, type[BaseSampler]]:
@@ -140,8 +140,8 @@ class Optuna(_Sampled):
         word = name.lower().replace("-", "").removesuffix("sampler")
         if word not in SAMPLERS:
             raise ValueError(f"unknown sampler {name!r}{did_you_mean(word, SAMPLERS)}")
-        if word in _OURS:
-            raise ValueError(f"sampler {name!r} does what strategy: {{kind: {_OURS[word]}}} does")
+        if word in _GRIDS:
+            raise ValueError(f"sampler {name!r} does what strategy: {{kind: grid}} does")
         if word in _NEEDS and find_spec(_NEEDS[word]) is None:
             raise ValueError(f"sampler {word} needs a package: pip install {_NEEDS[word]}")
         return word

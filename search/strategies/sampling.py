@@ -17,7 +17,7 @@ from search.history import CONFIRM, Decision, Description, History, Purpose, Req
 from search.ledger import UNLIMITED, affordable
 from search.moves import Edit
 from search.strategies.base import Candidate, Expected, Problem, Proposal, Run, Strategy
-from search.strategies.draws import Begun, Draw, lattice_of, sample
+from search.strategies.draws import Begun, Draw, chance, lattice_of
 from search.strategies.explored import Explored
 from search.strategies.neighbourhood import over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
@@ -26,6 +26,8 @@ from spec import errors
 from spec.config import Data
 from spec.words import counted
 
+LEAPS = 100
+"""Points among which one has to be within the limits where no neighbour is."""
 FIRST = 8
 """Most configs that are told before any is trained."""
 TOLD = 200
@@ -70,11 +72,12 @@ class Sampling(Strategy):
         if self.needs_space:
             lattice_of(problem)
         kept = self.reserve(problem)
-        if self.trials is not None and self.trials < kept + 2:
+        least = kept + 2 * problem.seeds.screen
+        if self.trials is not None and self.trials < least:
             words = (
-                f"{self.trials} trials leave none to explore with: {kept} are kept to confirm "
+                f"{self.trials} trials leave too few to explore with: {kept} are kept to confirm "
                 f"{counted(self.finalists, 'finalist')} and the incumbent on seeds.confirm "
-                f"({problem.seeds.confirm}) fresh seeds each; ask for {kept + 2} or more, or for "
+                f"({problem.seeds.confirm}) fresh seeds each; ask for {least} or more, or for "
                 "fewer finalists or seeds"
             )
             fault = errors.Problem("strategy.trials", words, loc=("strategy", "trials"))
@@ -112,7 +115,11 @@ class Sampling(Strategy):
 
     def leaps(self, problem: Problem) -> bool:
         """See ``Strategy.leaps``: whether the smallest or one of a few random configs is fine."""
-        others = (own for own in sample(problem) if own.config_id != problem.baseline.config_id)
+        lattice = lattice_of(problem)
+        points = lattice.scattered(chance(problem, 0), LEAPS)
+        points[0] = 0
+        found = filter(None, lattice.described(points))
+        others = (own for own in found if own.config_id != problem.baseline.config_id)
         return any(not over_limit(problem, own) for own in others)
 
     def expected(self, problem: Problem) -> Expected:
@@ -155,6 +162,10 @@ class Sampling(Strategy):
     def found_words(self, explored: Explored) -> str:
         """What was found where nothing is to be confirmed."""
         return "no config was found to be better"
+
+    def remark(self, explored: Explored) -> str:
+        """What else is to be said when a search stops, behind the reason; or empty."""
+        return ""
 
     def ending(self, explored: Explored) -> Data:
         """What else the last decision should hold, plain data."""
@@ -343,7 +354,7 @@ class _Course:
         """Confirm the best and accept one, or stop."""
         accepted = self.history.accepted
         if accepted and accepted[-1].detail.get("latest") == self._latest:
-            words = f"stopped after {self._trials}: {reason}"
+            words = f"stopped after {self._trials}: {reason}{self.options.remark(self.explored)}"
             return Decision("stop", self._round, words, detail=self.options.ending(self.explored))
         finalists = self._finalists()
         if not finalists:
@@ -464,6 +475,7 @@ class _Course:
         self, reason: str, found: str, verdicts: list[Data], bench: Sequence[Bench]
     ) -> Decision:
         words = f"stopped after {self._trials} ({reason}): {found}"
+        words += self.options.remark(self.explored)
         detail = self._detail(verdicts, bench) | self.options.ending(self.explored)
         return Decision("stop", self._round, words, detail=detail)
 

@@ -1,7 +1,8 @@
 """Sweep files: mappings whose lists are swept, as ReaLLMASIC's ``run_experiments.py`` reads them.
 
-Same combinations in the same order, with two mends: a float range keeps its end, and numbers such
-as ``1e-4`` are numbers.
+Same combinations in the same order, with these mends: a float range keeps its end, numbers such as
+``1e-4`` are numbers, groups may have groups, ranges and conditions of their own (as in its later
+versions, a key of a group replaces the one around it), and what leads to no value is refused.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ class _Reader:
         except (KeyError, TypeError, ValueError):
             words = f"{rule!r}: write {{conditions: [[key, value], ...], options: [...]}}"
             raise self._fault(loc, words) from None
+        if options == []:
+            raise self._fault(loc, f"{rule!r} has no options, so nothing would be tried; give one")
         return Rule(conditions, options if isinstance(options, list) else [options])
 
     def _swept(self, loc: Loc, value: Any) -> list[Any]:
@@ -150,7 +153,7 @@ class _Reader:
             if all(isinstance(number, int) for number in (start, end, step)):
                 return list(range(start, end + (1 if step > 0 else -1), step))
             count = int((end - start) / step + _SMALL) + 1
-        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
             words = f"{span!r} is no range; write {{start: 0, end: 0.3, step: 0.1}}"
             raise self._fault(loc, words) from None
         return [float(f"{start + index * step:.12g}") for index in range(count)]

@@ -196,6 +196,29 @@ def test_every_candidate_is_told_with_why_it_was_taken_or_not():
     assert "of 8 candidates" in step.words
 
 
+def test_of_alternatives_only_the_one_taken_is_part_of_the_step():
+    world = Bowl({"a": 8, "c": 8}, slope=0.1, noise=0.004)
+    better = {"p": 0.0, "q": -0.1, "r": -0.05}
+    world.loss = lambda c: 2.0 + Bowl.loss(world, c) + better[c["x"]]
+    space = {"x": {"choices": ["p", "q", "r"]}, "a": {"scale": 2, "max": 16}}
+    history, _ = search(
+        world, Greedy(max_rounds=1), baseline={"a": 4, "c": 8, "x": "p"}, space=space
+    )
+    step = history.accepted[0]
+    assert step.config == {"a": 8, "c": 8, "x": "q"}
+    told = {c["key"]: c["why"] for c in step.detail["candidates"]}
+    part = f"part of the step that is taken, {step.detail['chosen']}"
+    assert [key for key, why in told.items() if why == part] == ["x q", "a x2"]
+    assert told["x r"] == f"{step.detail['chosen']} came first"
+
+
+def test_where_nothing_was_repeated_no_loser_is_called_clear():
+    history, _ = search(Bowl(), Greedy(max_rounds=1), seeds=Seeds(max=1, confirm=0))
+    told = {c["why"] for c in history.accepted[0].detail["candidates"]}
+    assert "it is no better in the one measurement that there is" in told
+    assert "it is clearly no better" not in told
+
+
 def test_a_search_in_which_all_neighbours_fail_says_so():
     world = Bowl({"a": 4.0}, failing={"a": 8})
     _, stop = search(world, space={"a": {"choices": [4, 8]}})

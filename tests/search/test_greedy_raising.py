@@ -58,6 +58,11 @@ def whole():
     return search(world())
 
 
+def test_a_raised_budget_has_a_key_of_its_own():
+    budget = Budget(max_steps=100)
+    assert raised(budget, 2.0).key == Budget(max_steps=200).key != budget.key
+
+
 def test_a_longer_budget_finds_what_a_shorter_one_could_not(whole):
     assert [d.kind for d in whole.decisions] == ["accept", "raise", "accept", "raise", "stop"]
     assert [d.config for d in whole.accepted] == [{"a": 8, "b": 4}, {"a": 8, "b": 8}]

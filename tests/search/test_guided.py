@@ -229,10 +229,13 @@ def test_a_front_over_no_caps_is_refused():
         Guided.model_validate({"caps": []})
 
 
-def test_a_cap_that_nothing_keeps_is_refused():
+def test_a_cap_that_nothing_keeps_is_told_and_one_that_is_kept_is_not():
     world = Hill(limit=1e9)
-    with pytest.raises(InputError, match=r"strategy.caps: no config was found under the cap 10"):
-        Simulation(Guided(trials=20, caps=(10.0, 30_000.0)), world.problem(), world).run()
+    search = Simulation(Guided(trials=20, caps=(10.0, 30_000.0)), world.problem(), world)
+    stop = search.run()
+    assert stop is not None
+    least = min(row["parameters"] for row in stop.front or ())
+    assert f"nothing was found under 10 parameters, the least is {least:,.6g}" in stop.words
 
 
 def test_what_confirmed_a_config_counts_on_the_front_too():

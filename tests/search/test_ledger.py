@@ -60,7 +60,7 @@ def test_a_total_is_a_cap_for_every_strategy(workers, strategy, total):
     if total.trials:
         assert ledger.trials == total.trials
     else:
-        assert 8 < ledger.train_seconds < 20 + 7 * workers / 2
+        assert 8 < ledger.train_seconds < 20 + 7  # what the next trial takes, nobody knows
     assert search.run() is not None  # and again nothing is launched
     assert Ledger.of(search.history).trials == ledger.trials
 

@@ -98,8 +98,22 @@ def test_trials_that_are_all_kept_for_confirming_are_refused(tmp_path, how):
     file = exploration(tmp_path, strategy={"kind": "random", "trials": 7, "finalists": 2})
     line = 1 + file.read_text().splitlines().index("  trials: 7")
     said = run(file, tmp_path, *how, check=2).stderr
-    assert f"toy.yaml:{line}:3: strategy.trials: 7 trials leave none to explore with: 6" in said
+    assert f"toy.yaml:{line}:3: strategy.trials: 7 trials leave too few to explore with: 6" in said
     assert "ask for 8 or more" in said
+
+
+def test_a_config_needs_trials_for_all_seeds_of_its_screen(tmp_path):
+    few, enough = (
+        exploration(
+            tmp_path,
+            name=f"{trials}.yaml",
+            strategy={"kind": "random", "trials": trials},
+            seeds={"screen": 3, "confirm": 1},
+        )
+        for trials in (8, 9)
+    )
+    assert "ask for 9 or more" in run(few, tmp_path, "--dry-run", check=2).stderr
+    run(enough, tmp_path, "--dry-run")
 
 
 def test_an_impossible_limit_says_that_the_baseline_is_over_it_too(tmp_path):

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from search.run import app
 from search.show import app as show
 from search.study import Study
-from search.summary import open_study
+from search.summary import front_lines, open_study
 from search.trainers import PipedDescriber
 from spec import yaml
 from spec.records import Reader
@@ -444,6 +444,8 @@ def test_a_front_is_shown_with_the_trials_that_hold_its_configs(tmp_path):
     assert [history[row["trials"][0]].config_id for row in front] == [r["config_id"] for r in front]
     told = CliRunner().invoke(show, [str(tmp_path / "toy"), "--json"])
     assert json.loads(told.stdout)["front"] == front
+    older = front_lines([{k: v for k, v in row.items() if k != "trials"} for row in front])
+    assert len(older) == 1 + len(front)
 
 
 def test_a_dry_run_tells_what_the_study_holds_already(tmp_path):

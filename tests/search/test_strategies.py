@@ -110,7 +110,7 @@ def test_only_draws_that_depend_on_no_result_are_told_in_advance(
 
 @pytest.mark.parametrize("screen", [1, 2])
 @pytest.mark.parametrize(
-    ("kind", "trials"), [("random", 9), ("guided", 11), ("random", 8), ("grid", 10)]
+    ("kind", "trials"), [("random", 12), ("guided", 11), ("random", 10), ("grid", 10)]
 )
 def test_no_more_is_told_in_advance_than_is_tried(kind: str, trials: int, screen: int):
     world = Hill(noise=0.002)

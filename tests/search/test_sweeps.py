@@ -106,6 +106,8 @@ def test_files_of_every_form_are_read(tmp_path: Path, name: str, text: str):
         ("a: 1\nb: []", r"bad.yaml:2:1: b: \[\] leads to no value"),
         ("a: {range: {start: 3, end: 1}}", "leads to no value"),
         ("a: {range: {start: 0.3, end: 0.1, step: 0.1}}", "leads to no value"),
+        ("a: {range: {start: 0, end: .inf}}", "is no range"),
+        ("a: 1\nb: {conditions: [[a, 1]], options: []}", "bad.yaml:2:1: b: .* has no options"),
         ("parameter_groups: {a: 1}", "are no groups; write a list of mappings"),
         ("parameter_groups:\n- a: 1\n- b: []", r"bad.yaml:3:3: parameter_groups\[1\].b"),
         ("a: 1\n---\na: 2\nb: {range: 3}\n", "bad.yaml:4:1: b: 3 is no range"),

@@ -14,7 +14,8 @@ from scipy.stats import mannwhitneyu
 from typer.testing import CliRunner
 
 from search.gains import Crossing
-from search.history import Description, Failure, Purpose, Request, Trial
+from search.history import Description, Failure, History, Purpose, Request, Trial
+from search.ledger import Ledger, Total, spent_words
 from search.moves import Edit
 from search.objective import Budget, Objective, Seeds
 from search.probes import exclusive_step_ms
@@ -296,6 +297,28 @@ def test_a_search_probes_baseline_and_incumbent_alone_before_it_stops(strategy):
         assert probe.request.clock == "cpu, 1 threads, alone"
         assert exclusive_step_ms(probe.config_id, history) == 2.0
     assert history.decisions[-1].kind == "stop"
+
+
+@pytest.mark.parametrize(("left", "probes"), [(0.3, 2), (0.0, 0)])
+def test_probes_are_made_of_what_is_too_little_for_a_trial(left, probes):
+    """Not once the total is spent."""
+    world = Race({"a": 8, "b": 4})
+    asked, whole = searched(world)
+    trials = [trial for trial in whole if not trial.probe]
+    spent = Ledger.of(trials).train_seconds
+    total = Total(train_seconds=spent + left * spent / len(trials))
+    search = Simulation(
+        Greedy(max_rounds=1),
+        replace(asked, total=total),
+        world,
+        workers=2,
+        history=History(trials, whole.accepted),
+    )
+    assert spent_words(trials, total)
+    stop = search.run()
+    assert stop is not None
+    assert "max_rounds" in stop.words
+    assert sum(trial.probe for trial in search.history) == probes
 
 
 def test_a_probe_that_fails_or_tells_nothing_changes_no_decision():

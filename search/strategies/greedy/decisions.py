@@ -94,7 +94,9 @@ class Outcome:
         ground, key = self.ground, standing.candidate.edit.key
         if taken is not None and taken.candidate.edit.key == key:
             return "taken"
-        attempt = next((tried for tried in self.attempts if tried["key"] == key), None)
+        description = standing.candidate.description
+        own = description and description.config_id
+        attempt = next((tried for tried in self.attempts if tried.get("config_id") == own), None)
         return words.why_not(standing, attempt, taken, ground.rate, ground.confidence)
 
     def _detail(self, waiting: list[Data], taken: Standing | None = None) -> Data:

@@ -136,7 +136,8 @@ def _bounded(told: Mapping[str, Any]) -> bool:
 
 def _earlier(number: int, told: Mapping[str, Any]) -> Earlier:
     cost = told.get("cost")
-    change = None if cost is None else CostChange(cost["change"], cost["error"])
+    least = None if cost is None else cost["change"] - 2.0 * (cost["error"] or 0.0)
+    change = None if least is None else CostChange(least, 0.0)  # as optimistic as the gain
     return Earlier(number, told["edit"]["path"], told["gain"]["high"], change)
 
 

@@ -98,19 +98,24 @@ def why_not(
         return standing.candidate.rejected
     if standing.gain is None:
         return failed(standing)
+    several = standing.candidate.edit.op == "several"
     if attempt is not None:
         needed = "" if attempt["p"] is None else f": p = {attempt['p']:.2g}"
         needed += f", where {attempt['alpha']:.2g} was needed" if needed else ""
         return f"not confirmed on fresh seeds{needed}"
-    margin = standing.margin(rate)
+    margin, edit = standing.margin(rate), standing.candidate.edit
+    if standing.gain.error is None and standing.gain.mean <= margin:
+        return "it is no better in the one measurement that there is"
     if standing.gain.high(confidence) <= margin:
         return "it is clearly no better" if margin == 0.0 else "it gives up more than it saves"
     if standing.gain.low(confidence) <= margin:
         return "its gain is within the noise"
+    if several:
+        return "together they are no better than the best of them alone"
     if taken is None:
-        return "it is no longer clear when corrected for all that were looked at"
+        return "the attempts were used up before its turn"
     change = taken.candidate.edit
-    if change.op == "several" and standing.candidate.edit.path in change.value:
+    if change.op == "several" and change.value.get(edit.path) == edit.value:
         return f"part of the step that is taken, {change.key}"
     return f"{change.key} came first"
 
