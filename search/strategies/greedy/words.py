@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from search.costs import COSTS
@@ -44,9 +43,11 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data, trained:
             f"on {counted(seeds, 'fresh seed')}"
         )
     if gain := confirmed.get("gain"):
+        assert standing.gain is not None
+        measure = quality_name(problem).partition(",")[0]
         bound = f", at least {gain['low']:+.2g}" if "low" in gain else ""
-        chosen = standing.gain.mean if standing.gain is not None else math.nan
-        parts.append(f"gain {gain['mean']:+.2g}{bound} ({chosen:+.2g} when selected)")
+        chosen = f"{standing.gain.mean:+.2g} when selected"
+        parts.append(f"gain in {measure} {gain['mean']:+.2g}{bound} ({chosen})")
     if confirmed.get("p") is not None:
         parts.append(f"p = {confirmed['p']:.2g}")
     parts += cost_words(problem, standing)
@@ -98,11 +99,8 @@ def why_not(
         return standing.candidate.rejected
     if standing.gain is None:
         return failed(standing)
-    several = standing.candidate.edit.op == "several"
     if attempt is not None:
-        needed = "" if attempt["p"] is None else f": p = {attempt['p']:.2g}"
-        needed += f", where {attempt['alpha']:.2g} was needed" if needed else ""
-        return f"not confirmed on fresh seeds{needed}"
+        return _not_confirmed(attempt)
     margin, edit = standing.margin(rate), standing.candidate.edit
     if standing.gain.error is None and standing.gain.mean <= margin:
         return "it is no better in the one measurement that there is"
@@ -110,7 +108,7 @@ def why_not(
         return "it is clearly no better" if margin == 0.0 else "it gives up more than it saves"
     if standing.gain.low(confidence) <= margin:
         return "its gain is within the noise"
-    if several:
+    if edit.op == "several":
         return "together they are no better than the best of them alone"
     if taken is None:
         return "the attempts were used up before its turn"
@@ -118,6 +116,15 @@ def why_not(
     if change.op == "several" and change.value.get(edit.path) == edit.value:
         return f"part of the step that is taken, {change.key}"
     return f"{change.key} came first"
+
+
+def _not_confirmed(attempt: Data) -> str:
+    if attempt["p"] is None:
+        return "not confirmed on fresh seeds"
+    if attempt["p"] > attempt["alpha"]:
+        told = f"p = {attempt['p']:.2g}, where {attempt['alpha']:.2g} was needed"
+        return f"not confirmed on fresh seeds: {told}"
+    return "not confirmed: on a fresh seed it failed, missed the target, or broke a limit"
 
 
 def failed(standing: Standing) -> str:
