@@ -184,7 +184,7 @@ def test_every_candidate_is_told_with_why_it_was_taken_or_not():
     assert told.pop(chosen) == "taken"
     assert "diverged" in told.pop("d x2")
     (other,) = {"a x2", "c x2"} - {chosen}
-    assert told.pop(other) == f"{chosen} came first"
+    assert told.pop(other).startswith(f"{chosen} came first")
     assert set(told.values()) <= {"it is clearly no better", "its gain is within the noise"}
     history, _ = search(world, Greedy(max_rounds=1))
     step = history.accepted[0]
@@ -209,7 +209,7 @@ def test_of_alternatives_only_the_one_taken_is_part_of_the_step():
     told = {c["key"]: c["why"] for c in step.detail["candidates"]}
     part = f"part of the step that is taken, {step.detail['chosen']}"
     assert [key for key, why in told.items() if why == part] == ["x q", "a x2"]
-    assert told["x r"] == f"{step.detail['chosen']} came first"
+    assert told["x r"].startswith(f"{step.detail['chosen']} came first")
 
 
 def test_where_nothing_was_repeated_no_loser_is_called_clear():

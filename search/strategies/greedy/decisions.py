@@ -97,7 +97,9 @@ class Outcome:
         description = standing.candidate.description
         own = description and description.config_id
         attempt = next((tried for tried in self.attempts if tried.get("config_id") == own), None)
-        return words.why_not(standing, attempt, taken, ground.rate, ground.confidence)
+        among = 1.0 - ground.options.alpha / max(len(self.standings), 1)
+        bounds = ground.confidence, among
+        return words.why_not(standing, attempt, taken, ground.rate, bounds)
 
     def _detail(self, waiting: list[Data], taken: Standing | None = None) -> Data:
         """The statistics behind a decision."""

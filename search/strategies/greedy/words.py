@@ -84,7 +84,7 @@ def why_not(
     attempt: Data | None,
     taken: Standing | None,
     rate: float | None,
-    confidence: float,
+    confidence: tuple[float, float],
 ) -> str:
     """Why a candidate that was trained is not taken.
 
@@ -93,7 +93,7 @@ def why_not(
         attempt: What fresh seeds said of it; None when it was not tried on them.
         taken: The candidate that is; None when none is.
         rate: The exchange rate for worse but cheaper ones.
-        confidence: Of the bounds that tell what is clear, before any correction.
+        confidence: Of the bounds that tell what is clear: alone, and among all that were looked at.
     """
     if standing.candidate.rejected:
         return standing.candidate.rejected
@@ -101,12 +101,12 @@ def why_not(
         return failed(standing)
     if attempt is not None:
         return _not_confirmed(attempt)
-    margin, edit = standing.margin(rate), standing.candidate.edit
+    margin, edit, (alone, among) = standing.margin(rate), standing.candidate.edit, confidence
     if standing.gain.error is None and standing.gain.mean <= margin:
         return "it is no better in the one measurement that there is"
-    if standing.gain.high(confidence) <= margin:
+    if standing.gain.high(alone) <= margin:
         return "it is clearly no better" if margin == 0.0 else "it gives up more than it saves"
-    if standing.gain.low(confidence) <= margin:
+    if standing.gain.low(alone) <= margin:
         return "its gain is within the noise"
     if edit.op == "several":
         return "together they are no better than the best of them alone"
@@ -115,6 +115,8 @@ def why_not(
     change = taken.candidate.edit
     if change.op == "several" and change.value.get(edit.path) == edit.value:
         return f"part of the step that is taken, {change.key}"
+    if standing.gain.low(among) <= margin:
+        return f"{change.key} came first; alone it is clear, among so many it may be luck"
     return f"{change.key} came first"
 
 
