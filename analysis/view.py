@@ -200,6 +200,15 @@ class View:
             return None
         return number if any(group.round == number for group in self.groups) else None
 
+    @property
+    def cut_short(self) -> str:
+        """Why the search stopped amid a round, its budget spent, say; empty if it did not."""
+        last = self.history.decisions[-1] if self.history.decisions else None
+        if last is None or last.kind != "stop" or "candidates" in last.detail:
+            return ""
+        begun = any(group.round == self.history.round for group in self.groups)
+        return last.words if begun else ""
+
     def value(self, trials: Iterable[Trial]) -> float | None:
         """What finished trials of one config say together; infinite when the target is missed.
 

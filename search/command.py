@@ -157,7 +157,7 @@ def _begun(
         if not options.retry_failed and (reason := finished(study, exploration)):
             return f"a run of {folder} would have nothing left to do: {reason}"
         check_study(study, exploration, baseline, describer.fingerprint)
-        held = counted(len(study.history), "trial")
+        held = counted(sum(not trial.interrupted for trial in study.history), "trial")
         return f"{folder} holds {held} already, and a run goes on from there; without them:"
     finally:
         study.close()
@@ -262,7 +262,7 @@ def _close(
     if history.accepted and "loss" in before and after.get("loss") is not None:
         cost = COSTS[objective.cost]
         steps = len(history.accepted)
-        other = " on other seeds" if exploration.seeds.confirm else ""
+        other = ", each on seeds of its own" if exploration.seeds.confirm else ""
         loss = f"val_loss {before['loss']:.4f} -> {after['loss']:.4f}{other}, "
         console.print(
             f"{counted(steps, 'accepted step')}: "
@@ -276,18 +276,25 @@ def _close(
                 f"meanwhile trials were given more ({longer}), so the loss fell not by steps alone",
                 soft_wrap=True,
             )
+    failed = [trial for trial in history if trial.failure is not None and not trial.interrupted]
+    first = f" (the first, trial {failed[0].number}: {failed[0].failure})" if failed else ""
     early = f", {tally['stopped']} stopped early" if tally["stopped"] else ""
     late = f", {tally['interrupted']} interrupted" if tally["interrupted"] else ""
     energy = f"; {spent}" if (spent := Ledger.of(history).energy) else ""
-    console.print(
-        f"{tally['finished']} trials finished, {tally['failed']} failed{early}{late}{energy}",
-        soft_wrap=True,
-    )
+    ends = f"{tally['failed']} failed{first}{early}{late}{energy}"
+    console.print(f"{tally['finished']} trials finished, {ends}", soft_wrap=True)
     _tell_changes(console, study)
-    _tell_places(console, exploration, folder, redraw=True)
+    best = [row["trials"][0] for row in told.get("front", ())]
+    _tell_places(console, exploration, folder, True, best[0] if best else None)
 
 
-def _tell_places(console: Console, exploration: Exploration, folder: Path, redraw: bool) -> None:
+def _tell_places(
+    console: Console,
+    exploration: Exploration,
+    folder: Path,
+    redraw: bool,
+    trial: int | None = None,
+) -> None:
     console.print(f"results    {folder / 'results.yaml'}", soft_wrap=True)
     report = folder / "report.html"
     if exploration.report and (redraw or not report.exists()):
@@ -296,7 +303,8 @@ def _tell_places(console: Console, exploration: Exploration, folder: Path, redra
         console.print(f"report     {report}", soft_wrap=True)
     python = shlex.quote(sys.executable)
     show = f"{python} -m search.show {shlex.quote(str(folder))} --config"
-    console.print(f"config     {show}", soft_wrap=True)
+    of_trial = "" if trial is None else f" --trial {trial}"
+    console.print(f"config     {show}{of_trial}", soft_wrap=True)
 
 
 def _tell_changes(console: Console, study: Study) -> None:

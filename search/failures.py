@@ -95,7 +95,7 @@ def diagnose(process: Exit, log_tail: str, ended: End | None) -> Failure | None:
     if ended is not None and ended.status in _DONE:
         return None  # whatever happened afterwards, the measurement is whole
     lines = log_tail.splitlines()[-LAST_WORDS:]
-    by_itself = _by_executor(process) or _by_record(ended)
+    by_itself = _by_executor(process, ended) or _by_record(ended)
     if by_itself:
         return Failure(*by_itself, telling(lines))
     return _by_words(lines) or Failure(*_by_death(process), telling(lines))
@@ -104,18 +104,18 @@ def diagnose(process: Exit, log_tail: str, ended: End | None) -> Failure | None:
 Verdict = tuple[Reason, str]
 
 
-def _by_executor(process: Exit) -> Verdict | None:
+def _by_executor(process: Exit, ended: End | None) -> Verdict | None:
     seconds = f"after {process.seconds:.0f} s"
     match process.cause:
         case "timeout":
             return "timed_out", f"it was ended {seconds}, its whole time"
         case "silent":
             return "silent", f"it was ended {seconds}, because it had been silent for too long"
-        case "stopped":
+        case "stopped" if ended is None or ended.status != "diverged":
             return "interrupted", f"it was stopped {seconds}"
         case "lost":
             return "lost", "its process was lost out of sight, then ended"
-        case "exited":
+        case "stopped" | "exited":  # one whose loss is lost is stopped because of that
             return None
 
 

@@ -31,7 +31,8 @@ class Edit:
         value: The new value; with ``[:]`` in the path one per layer; None for duplicate and drop;
             for several a mapping of paths to values, see ``rebuilt``.
         move: The change in words relative to where it starts, such as ``+64``, ``x1.5`` or
-            ``layernorm``. Path and move together name the same move in every round.
+            ``layernorm``. Path and move together name the same move in every round. Of several
+            changes it is all of them with their paths.
     """
 
     path: str
@@ -68,7 +69,7 @@ class Edit:
     @property
     def key(self) -> str:
         """The same move in every round: ``model.layers[2].mlp.hidden +64``."""
-        return f"{self.path} {self.move}"
+        return self.move if self.op == "several" else f"{self.path} {self.move}"
 
     def __str__(self) -> str:
         return self.key

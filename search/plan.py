@@ -13,9 +13,7 @@ from rich.table import Table
 from search.costs import COSTS, size
 from search.exploration import Exploration
 from search.ledger import Total
-from search.moves import Edit
 from search.strategies.base import Candidate, Problem
-from search.strategies.model.lattice import said
 from spec.words import counted
 
 SHARE_OF_PEAK = 0.3
@@ -43,7 +41,7 @@ def show_plan(console: Console, problem: Problem, exploration: Exploration) -> N
 
 
 def _row(problem: Problem, candidate: Candidate) -> tuple[str, str, str, str]:
-    words = _changes(candidate.edit)
+    words = candidate.edit.key
     if candidate.description is None:
         return words, "", "", candidate.rejected
     cost = COSTS[problem.objective.cost]
@@ -53,12 +51,6 @@ def _row(problem: Problem, candidate: Candidate) -> tuple[str, str, str, str]:
     return words, own, change, candidate.rejected
 
 
-def _changes(edit: Edit) -> str:
-    if edit.op != "several":
-        return edit.key
-    return ", ".join(f"{path} {said(value)}" for path, value in edit.value.items())
-
-
 def _estimate(console: Console, problem: Problem, exploration: Exploration) -> None:
     expected = exploration.strategy.expected(problem)
     workers = exploration.executor.cpu_workers()
@@ -66,14 +58,15 @@ def _estimate(console: Console, problem: Problem, exploration: Exploration) -> N
     if expected.worker_seconds is not None:
         minutes = expected.worker_seconds / workers / 60
         console.print(f"trials end after {_rough(minutes)} min {on}, then the best are confirmed")
-    if expected.most is None:
-        if expected.worker_seconds is None:
-            console.print("trials go on until the space is used up")
-        return
     least, most, seconds = expected.least, expected.most, _trial_seconds(problem)
-    console.print(f"the first decision takes {_span(f'{least:,}', f'{most:,}')} trials")
+    if most is not None:
+        console.print(f"the first decision takes {_span(f'{least:,}', f'{most:,}')} trials")
+    elif expected.worker_seconds is None:
+        console.print("trials go on until the space or the budget is used up")
     if paid := _paid(problem.total, least, most, seconds):
         console.print(paid, soft_wrap=True)
+    if most is None:
+        return
     if seconds is None:
         console.print("the time of one trial is unknown until the baseline has been trained")
         return
@@ -87,7 +80,7 @@ def _estimate(console: Console, problem: Problem, exploration: Exploration) -> N
     )
 
 
-def _paid(total: Total, least: int, most: int, seconds: float | None) -> str:
+def _paid(total: Total, least: int, most: int | None, seconds: float | None) -> str:
     """How far a study's total goes, as far as one can tell before any trial."""
     caps = {"trials": total.trials}
     if total.train_seconds is not None and seconds:
@@ -97,8 +90,9 @@ def _paid(total: Total, least: int, most: int, seconds: float | None) -> str:
         return ""
     name = min(known, key=lambda name: known[name])
     ends = ""
-    if known[name] < most:
-        ends = ", before that decision" if known[name] < least else ", maybe before that decision"
+    if most is not None and known[name] < most:
+        ends = ", too few for that decision"
+        ends = ends if known[name] < least else ", which may be too few for that decision"
     return f"budget.total.{name} pays for {counted(known[name], 'trial')}{ends}"
 
 

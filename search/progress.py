@@ -15,6 +15,7 @@ from rich.text import Text
 from search.costs import size
 from search.gains import best, mean_loss, quality, shown_value
 from search.history import Decision, Description, History, Trial
+from search.moves import Edit
 from search.objective import Objective
 from search.results import counts, finished_incumbents, incumbent_of
 from search.target_words import times, times_words
@@ -133,7 +134,7 @@ class Progress:
 
 def _row(trial: Trial) -> tuple[str, ...]:
     edit = trial.request.purpose.edit
-    change = f"{edit['path']} {edit['move']}" if edit else "(incumbent)"
+    change = Edit(**edit).key if edit else "(incumbent)"
     last = trial.curve[-1] if trial.curve else None
     loss = f"{last.val_loss:.4f}" if last else "-"
     return (

@@ -303,9 +303,14 @@ def _incumbent(baseline: Description, history: History, objective: Objective) ->
     return {
         "config_id": config_id,
         "accepted_steps": len(history.accepted),
-        **_known(metrics(_incumbents(baseline, history), objective)),
+        **_known(incumbent_metrics(baseline, history, objective)),
         "seeds": [seed_result(trial, objective) for trial in own],
     }
+
+
+def incumbent_metrics(baseline: Description, history: History, objective: Objective) -> Data:
+    """What the incumbent is known by: its latest fresh seeds, or those of its latest round."""
+    return metrics(_incumbents(baseline, history), objective)
 
 
 def _stopped(trial: Trial) -> Data:

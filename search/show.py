@@ -21,14 +21,21 @@ def show(
             "--config", help="Only the incumbent's full config, as YAML for trainer.train."
         ),
     ] = False,
+    trial: Annotated[
+        int | None,
+        typer.Option("--trial", min=0, help="With --config: that of this trial instead."),
+    ] = None,
 ) -> None:
     """Incumbent, rounds, counts, and the best trial by each objective."""
     from search.command import guarded
-    from search.summary import incumbent_yaml, summary, summary_lines
+    from search.summary import config_yaml, summary, summary_lines
+
+    if trial is not None and not config:
+        raise typer.BadParameter("--trial goes with --config")
 
     def work() -> None:
         if config:
-            typer.echo(incumbent_yaml(folder), nl=False)
+            typer.echo(config_yaml(folder, trial), nl=False)
         elif as_json:
             typer.echo(json.dumps(summary(folder), indent=2))
         else:

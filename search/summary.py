@@ -15,7 +15,7 @@ from search.gains import scores
 from search.history import Description, History, Trial
 from search.ledger import Ledger, Spending
 from search.objective import Objective
-from search.results import counts, incumbent_of, latest_setting, metrics, rerun, study_times
+from search.results import counts, incumbent_metrics, incumbent_of, rerun, study_times
 from search.study import Study
 from search.target_words import time_lines
 from spec import yaml
@@ -76,18 +76,27 @@ def open_study(folder: Path) -> Opened:
         study.close()
 
 
-def incumbent_yaml(folder: Path) -> str:
-    """The incumbent's full config, as ``trainer.train`` reads it."""
+def config_yaml(folder: Path, trial: int | None = None) -> str:
+    """The full config of the incumbent or of one trial, as ``trainer.train`` reads it.
+
+    Raises:
+        InputError: When there is no such trial.
+    """
     opened = open_study(folder)
-    return yaml.dump(incumbent_of(opened.baseline, opened.history)[1])
+    if trial is None:
+        return yaml.dump(incumbent_of(opened.baseline, opened.history)[1])
+    if trial not in range(len(opened.history)):
+        last = len(opened.history) - 1
+        raise InputError(f"{folder} has no trial {trial}; give a number from 0 to {last}")
+    return yaml.dump(opened.history[trial].request.description.config)
 
 
 def summary(folder: Path) -> Data:
     """The study's state as plain data."""
     opened = open_study(folder)
     history, objective = opened.history, opened.exploration.objective
+    asked = opened.baseline, history, objective
     config_id, _ = incumbent_of(opened.baseline, history)
-    own = latest_setting(trial for trial in history if trial.config_id == config_id)
     last = history.decisions[-1] if history.decisions else None
     timed = objective.gain == "time_to_target"
     return {
@@ -98,7 +107,7 @@ def summary(folder: Path) -> Data:
         "decisions": [decision.words for decision in history.decisions],
         "stop_reason": last.words if last is not None and last.kind == "stop" else None,
         **({"front": last.front} if last is not None and last.front is not None else {}),
-        "incumbent": {"config_id": config_id, **metrics(own, objective)},
+        "incumbent": {"config_id": config_id, **incumbent_metrics(*asked)},
         **({"time_to_target": study_times_of(opened)} if timed else {}),
         "best": {name: _best(history, opened.exploration, key) for name, key in _KEYS.items()},
     }
@@ -129,7 +138,7 @@ def summary_lines(told: Data) -> list[str]:
     for name, found in told["best"].items():
         if found is not None:
             lines.append(
-                f"best {name}: {found['value']:.6g} "
+                f"best single trial by {name}: {found['value']:.6g} "
                 f"(trial {found['trial']}, config {found['config_id']})"
             )
     return lines

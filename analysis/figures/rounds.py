@@ -29,7 +29,9 @@ def rounds(view: View) -> list[Block]:
         if decision.detail.get("candidates")
     ]
     if view.open_round is not None:
-        folds.append(_under_way(view, view.open_round))
+        folds.append(_undecided(view, view.open_round, "under way", "Under way, no decision yet"))
+    elif why := view.cut_short:
+        folds.append(_undecided(view, view.history.round, "cut short", f"No decision, for {why}"))
     if not folds:
         return [Text("The first round has not begun.")]
     *earlier, latest = folds
@@ -111,14 +113,14 @@ def _decided(view: View, decision: Decision, index: int) -> Fold:
     return Fold(f"Round {decision.round}: {verb}", blocks)
 
 
-def _under_way(view: View, number: int) -> Fold:
+def _undecided(view: View, number: int, state: str, words_before: str) -> Fold:
     trials = [trial for trial in view.trials if trial.request.purpose.round == number]
     states = [view.state(trial).partition(":")[0] for trial in trials]
     words = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    note = Text(f"Under way, no decision yet: {words}. The gains so far are provisional.")
+    note = Text(f"{words_before}: {words}. The gains so far are provisional.")
     told = _provisional(view, number, trials)
     return Fold(
-        f"Round {number}: under way",
+        f"Round {number}: {state}",
         [note, *_measured(view, f"open-{number}", told, (), None, 0.05)],
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
+from search.costs import COSTS
 from search.history import Description
 from search.moves import Edit
 from search.strategies.base import Problem
@@ -24,6 +26,7 @@ def lattice_of(problem: Problem) -> Lattice:
     return Lattice(problem.space, problem.baseline.config, problem.describe)
 
 
+NO_CAPS: Mapping[str, float] = MappingProxyType({})
 Begun = Mapping[str, Set[int]]
 """Config id -> seeds it was launched on, or is about to be."""
 
@@ -42,21 +45,39 @@ def chance(problem: Problem, index: int, attempt: int = 0) -> np.random.Generato
 
 
 def anywhere(
-    problem: Problem, index: int, taken: Container[str], alike: float = 0.0
+    problem: Problem,
+    index: int,
+    taken: Container[str],
+    alike: float = 0.0,
+    caps: Mapping[str, float] = NO_CAPS,
 ) -> Draw | None:
-    """A random config of the space that is new and keeps the limits; None when none was found."""
+    """A random config of the space that is new and keeps limits and caps; None if none was found.
+
+    Args:
+        problem: What is searched.
+        index: Of the draw.
+        taken: Ids of configs that are no longer new.
+        alike: Chance of each draw to have all layers alike.
+        caps: Cost -> most of it, beside the limits; costs that are known before training.
+    """
     lattice, rng = lattice_of(problem), chance(problem, index, attempt=1)
     for _ in range(TRIES):
-        drawn = usable(problem, lattice.edit(lattice.scattered(rng, 1, alike)[0]), taken)
+        drawn = usable(problem, lattice.edit(lattice.scattered(rng, 1, alike)[0]), taken, caps)
         if drawn is not None:
             return drawn
     return None
 
 
-def usable(problem: Problem, edit: Edit | None, taken: Container[str]) -> Draw | None:
-    """A change of the baseline as a draw, if it is valid, within the limits, and not taken."""
+def usable(
+    problem: Problem,
+    edit: Edit | None,
+    taken: Container[str],
+    caps: Mapping[str, float] = NO_CAPS,
+) -> Draw | None:
+    """A change of the baseline as a draw, if it is valid, new, and keeps limits and caps."""
     config = problem.baseline.config if edit is None else edit.apply(problem.baseline.config)
     (answer,) = problem.describe([config])
     if not isinstance(answer, Description) or answer.config_id in taken:
         return None
-    return None if over_limit(problem, answer) else Draw(answer, edit)
+    over = any((COSTS[c].known(answer.inventory) or 0.0) > cap for c, cap in caps.items())
+    return None if over or over_limit(problem, answer) else Draw(answer, edit)

@@ -15,7 +15,7 @@ from search.moves import Edit
 from search.strategies.base import Candidate, Problem, strategies
 from search.strategies.draws import Begun, Draw, lattice_of
 from search.strategies.explored import Explored
-from search.strategies.model.lattice import Lattice
+from search.strategies.model.lattice import Lattice, said
 from search.strategies.neighbourhood import candidates
 from search.strategies.sampling import COUNTED, FIRST, Sampling
 from search.strategies.sweeps import combinations
@@ -110,8 +110,8 @@ class Grid(Sampling):
             yield from _walk(lattice_of(problem))
             return
         for combination in combinations(Path(self.file)):
-            words = ", ".join(map(str, combination.values()))
-            yield Edit(", ".join(combination), "several", combination, f"= {words}")
+            words = ", ".join(f"{path} {said(value)}" for path, value in combination.items())
+            yield Edit(", ".join(combination), "several", combination, words)
 
 
 class _Plan:

@@ -108,7 +108,7 @@ class Guided(Sampling):
             return self._scattered(problem, -left, begun)
         belief = belief_of(explored)
         if belief is None:
-            return anywhere(problem, index, begun, alike=1.0)
+            return anywhere(problem, index, begun, 1.0, self._largest(problem))
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness * _daring(problem)
         asks = self.caps is None or not belief.noise_known  # on a front none is the best
@@ -118,14 +118,15 @@ class Guided(Sampling):
             return Draw(explored.configs[again], Edit(**edit))
         wish = belief.sample(rng, bold) if bold else belief.mean()
         found = guide.best(wish, self._caps(problem, index), belief.points, rng, begun)
-        return found or anywhere(problem, index, begun)
+        return found or anywhere(problem, index, begun, 0.0, self._largest(problem))
 
     def _scattered(self, problem: Problem, index: int, begun: Begun) -> Draw | None:
         """One of the first configs; where it does not fit, or is no new one, any other."""
         lattice = lattice_of(problem)
         points = lattice.balanced(chance(problem, 0), self.scatter)
-        drawn = usable(problem, lattice.edit(points[index - 1]), begun)
-        return drawn or anywhere(problem, index, begun, alike=1.0)
+        caps = self._largest(problem)
+        drawn = usable(problem, lattice.edit(points[index - 1]), begun, caps)
+        return drawn or anywhere(problem, index, begun, 1.0, caps)
 
     def ranked(self, explored: Explored) -> list[str]:
         """See ``Sampling.ranked``."""
@@ -149,6 +150,10 @@ class Guided(Sampling):
         if not below:
             return ""
         return f"; nothing was found under {' or '.join(below)} {cost}, the least is {least:,.6g}"
+
+    def _largest(self, problem: Problem) -> dict[str, float]:
+        """What every draw keeps: the largest cap, or nothing."""
+        return {} if self.caps is None else {problem.objective.cost: max(self.caps)}
 
     def _caps(self, problem: Problem, index: int) -> dict[str, float]:
         known, asked = _known(problem), problem.objective.limits

@@ -21,7 +21,7 @@ from search.strategies.draws import Begun, Draw, chance, lattice_of
 from search.strategies.explored import Explored
 from search.strategies.neighbourhood import over_limit, over_measured_limit
 from search.strategies.standing import Bench, Standing, tell
-from search.strategies.verdict import judge, reaches
+from search.strategies.verdict import cost_words, gain_words, judge, not_confirmed, reaches
 from spec import errors
 from spec.config import Data
 from spec.words import counted
@@ -270,8 +270,22 @@ class _Course:
         """Trials that are left of those that were asked for."""
         if self.options.trials is None:
             return math.inf
-        tried = len(self.explored.trials) + len(self._owed)
+        tried = len(self.explored.trials) + len(self._owed) + self._judged
         return self.options.trials - self.options.reserve(self.problem) - tried
+
+    @cached_property
+    def _judged(self) -> int:
+        """Trials of confirmations that came to a verdict, after which exploring went on."""
+        setting = self.problem.budget, self.problem.clock
+        over = {decision.detail.get("latest") for decision in self.history.decisions}
+        until = math.inf if self._latest in over else self._latest
+        return sum(
+            trial.request.purpose.phase == CONFIRM
+            and not trial.interrupted
+            and trial.number < until
+            and (trial.request.budget, trial.request.clock) == setting
+            for trial in self.history
+        )
 
     @cached_property
     def _affordable(self) -> float:
@@ -456,9 +470,12 @@ class _Course:
             words += f", {timed}"
         elif chosen.get("avg_loss") is not None:
             words += f", val_loss {chosen['avg_loss']:.4f} on {len(chosen['seeds'])} seeds"
+        words += f", {gain_words(self.problem, chosen['gain'])}"
         if chosen["p"] is not None:
             words += f", p = {chosen['p']:.2g}"
-        detail = self._detail(verdicts, [bench]) | {
+        if chosen.get("cost"):
+            words += f", {cost_words(self.problem, chosen['cost'])}"
+        detail = self._detail(verdicts, [bench], chosen) | {
             "chosen": chosen["key"],
             "rate": None,
             "incumbent": {"config_id": self.incumbent.config_id, "trials": numbers},
@@ -479,18 +496,37 @@ class _Course:
         detail = self._detail(verdicts, bench) | self.options.ending(self.explored)
         return Decision("stop", self._round, words, detail=detail)
 
-    def _detail(self, verdicts: list[Data], benches: Sequence[Bench]) -> Data:
+    def _detail(
+        self, verdicts: list[Data], benches: Sequence[Bench], chosen: Data | None = None
+    ) -> Data:
         """Every config against the incumbent, as far as a person reads on."""
         noises = [bench.noise() for bench in benches]
         noise = noises[0] if noises else None
         return {
             "latest": self._latest,
-            "candidates": list(self._told()),
+            "candidates": [
+                {**told, "why": self._why(told, verdicts, chosen)} for told in self._told()
+            ],
             "attempts": verdicts,
             "alpha": self.options.alpha,
             "noise": noise
             and {"deviation": noise.deviation, "freedom": noise.freedom, "paired": noise.paired},
         }
+
+    def _why(self, told: Data, verdicts: Sequence[Data], chosen: Data | None) -> str:
+        """Why a config is taken, or is not."""
+        name = told["config_id"]
+        verdict = next((v for v in verdicts if v["config_id"] == name), None)
+        if chosen is not None and chosen["config_id"] == name:
+            return "taken"
+        if verdict is None:
+            trials = self.explored.rows[name].values()
+            over = over_measured_limit(self.problem, trials)
+            return over or f"not among the best {self.options.finalists}, which are confirmed"
+        if not verdict["confirmed"]:
+            return not_confirmed(verdict)
+        assert chosen is not None  # else this one would be
+        return f"confirmed as well, but {chosen['key']} gained more"
 
     def _told(self) -> Iterator[dict[str, Any]]:
         bench = Bench(self.problem.objective, self.incumbent, self.explored.rows)

@@ -362,7 +362,7 @@ def tell(standing: Standing, objective: Objective, confidence: float) -> Data:
                 "p": gain.p_value(),
             }
     if cost is not None:
-        told["cost"] = {"change": cost.mean, "error": cost.error}
+        told["cost"] = told_cost(standing)
         if gain is not None and cost.outside_noise > 0:
             told["efficiency"] = gain.mean / cost.outside_noise
             told["efficiency_low"] = gain.low(confidence) / cost.most
@@ -375,6 +375,12 @@ def tell(standing: Standing, objective: Objective, confidence: float) -> Data:
             {"reason": failure.reason, "message": str(failure)} for failure in failures
         ]
     return told
+
+
+def told_cost(standing: Standing) -> Data | None:
+    """The difference of cost and its standard error as plain data; None when it is unknown."""
+    cost = standing.cost
+    return None if cost is None else {"change": cost.mean, "error": cost.error}
 
 
 def label(candidate: Candidate) -> Data:

@@ -8,19 +8,23 @@ versions, a key of a group replaces the one around it), and what leads to no val
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from spec import errors, yaml
 from spec.config import Data
-from spec.errors import InputError
+from spec.errors import InputError, did_you_mean
 from spec.path import join
 from spec.yaml import Document, Loc
 
 GROUPS = "parameter_groups"
+MOST = 100_000
+"""Most values of one range."""
 _SMALL = 1e-9
 
 
@@ -124,16 +128,27 @@ class _Reader:
         ]
 
     def _sweep(self, merged: Mapping[str, tuple[Loc, Any]]) -> Sweep:
-        tied = {k: self._rule(*told) for k, told in merged.items() if _has(told[1], "conditions")}
+        for key, (loc, _) in merged.items():
+            if get_close_matches(key, [GROUPS], cutoff=0.9):
+                raise self._fault(loc, f"unknown key {key!r}; did you mean {GROUPS!r}?")
+        tied = {
+            key: self._rule(loc, value, merged)
+            for key, (loc, value) in merged.items()
+            if _has(value, "conditions") or (_has(value, "options") and _has(value, "condition"))
+        }
         return Sweep({k: self._swept(*told) for k, told in merged.items() if k not in tied}, tied)
 
-    def _rule(self, loc: Loc, rule: Mapping[str, Any]) -> Rule:
+    def _rule(self, loc: Loc, rule: Mapping[str, Any], known: Collection[str]) -> Rule:
         try:
             conditions = [(name, wanted) for name, wanted in rule["conditions"]]
             options = rule["options"]
         except (KeyError, TypeError, ValueError):
             words = f"{rule!r}: write {{conditions: [[key, value], ...], options: [...]}}"
             raise self._fault(loc, words) from None
+        for name, _ in conditions:
+            if name not in known:
+                words = f"{rule!r} waits for {name!r}, which is not in the sweep"
+                raise self._fault(loc, words + did_you_mean(name, known))
         if options == []:
             raise self._fault(loc, f"{rule!r} has no options, so nothing would be tried; give one")
         return Rule(conditions, options if isinstance(options, list) else [options])
@@ -150,13 +165,23 @@ class _Reader:
         try:
             start, end = span["start"], span["end"]
             step = span.get("step", 1 if isinstance(start, int) else 0.1)
-            if all(isinstance(number, int) for number in (start, end, step)):
-                return list(range(start, end + (1 if step > 0 else -1), step))
-            count = int((end - start) / step + _SMALL) + 1
+            unknown = set(span) - {"start", "end", "step"}
+            if unknown:
+                raise ValueError(unknown)
+            whole = all(isinstance(number, int) for number in (start, end, step))
+            count = max(0, math.floor((end - start) / step + _SMALL) + 1)
         except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
             words = f"{span!r} is no range; write {{start: 0, end: 0.3, step: 0.1}}"
             raise self._fault(loc, words) from None
-        return [float(f"{start + index * step:.12g}") for index in range(count)]
+        if count > MOST:
+            words = f"{span!r} has {count:,} values; take larger steps, {MOST:,} are the most"
+            raise self._fault(loc, words)
+        if whole:
+            return [start + index * step for index in range(count)]
+        # what is left of a sum that should be zero is nobody's dropout
+        small = _SMALL * abs(step)
+        values = [float(f"{start + index * step:.12g}") for index in range(count)]
+        return [value if abs(value) > small else 0.0 for value in values]
 
     def _fault(self, loc: Loc, words: str) -> errors.ConfigError:
         whole = (*self.at, *loc)

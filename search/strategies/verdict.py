@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from search.costs import COSTS
 from search.strategies.base import Problem
 from search.strategies.neighbourhood import over_measured_limit
 from search.strategies.standing import Standing
@@ -92,3 +93,48 @@ def reaches(told: Mapping[str, Any], problem: Problem, seeds: str = "fresh seed"
         f"reaches {problem.objective.target:g} in {median_words(ours)} instead of "
         f"{median_words(theirs)} ({basis}; {clock_words(problem.clock, time['clock'])})"
     )
+
+
+def quality_name(problem: Problem) -> str:
+    """What a gain is measured in."""
+    return {
+        "val_loss": "score, exp(-val_loss)",
+        "val_bpb": "score, 2^(-val_bpb)",
+        "time_to_target": "ln(seconds to target)",
+    }[problem.objective.gain]
+
+
+def gain_words(problem: Problem, gain: Mapping[str, Any]) -> str:
+    """A gain, as plain data, with its lower bound where the noise is known."""
+    bound = f", at least {gain['low']:+.2g}" if "low" in gain else ""
+    return f"gain in {quality_name(problem).partition(',')[0]} {gain['mean']:+.2g}{bound}"
+
+
+def cost_words(problem: Problem, told: Mapping[str, Any] | None) -> str:
+    """What a candidate costs more, with two standard errors where it was measured.
+
+    Args:
+        problem: Its objective names the cost.
+        told: See ``told_cost``.
+    """
+    cost = COSTS[problem.objective.cost]
+    if told is None:
+        return f"{cost.name} unknown, so it counts as dearer"
+    change, error, unit = told["change"], told["error"], f" {cost.unit}" if cost.unit else ""
+    if error is None:
+        return f"{cost.name} {change:+,.3g}{unit}, its noise unknown"
+    if error:
+        return f"{cost.name} {change:+,.3g} +- {2.0 * error:.2g}{unit} (2 s.e.)"
+    return f"{cost.name} {change:+,.6g}{unit}"
+
+
+def not_confirmed(attempt: Mapping[str, Any]) -> str:
+    """Why fresh seeds did not confirm a candidate."""
+    if attempt.get("alpha") is None:
+        return "its mean is no better"
+    if attempt["p"] is None:
+        return "not confirmed on fresh seeds"
+    if attempt["p"] > attempt["alpha"]:
+        told = f"p = {attempt['p']:.2g}, where {attempt['alpha']:.2g} was needed"
+        return f"not confirmed on fresh seeds: {told}"
+    return "not confirmed: on a fresh seed it failed, missed the target, or broke a limit"

@@ -9,7 +9,7 @@ from analysis.blocks import Fold
 from analysis.figures.rounds import rounds
 from analysis.page import render
 from analysis.view import View, load
-from search.history import Request
+from search.history import Decision, Request
 from tests.analysis.studies import Outcome, exploration, grow, train
 
 SPACE = {"optimizer.learning_rate": {"scale": 1.5}, "model.n_embd": {"step": 32, "max": 96}}
@@ -55,4 +55,15 @@ def test_a_round_on_carried_seeds_compares_with_the_trials_that_confirmed(tmp_pa
     assert isinstance(fold, Fold)
     assert "under way" in fold.summary
     assert "without a comparison" not in str(fold.blocks)
+    assert "layernorm" in str(fold.blocks)
+
+
+def test_a_round_that_the_budget_ended_shows_what_it_measured(tmp_path: Path) -> None:
+    view = grown(tmp_path / "begun", most=9)
+    assert not view.history.decisions
+    view.history.decide(Decision("stop", 0, "the budget is spent: 9 of 9 trials"))
+    fold, *_ = rounds(View(view.opened, tmp_path))
+    assert isinstance(fold, Fold)
+    assert fold.summary == "Round 0: cut short"
+    assert "the budget is spent: 9 of 9 trials" in str(fold.blocks[0])
     assert "layernorm" in str(fold.blocks)

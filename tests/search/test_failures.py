@@ -55,6 +55,7 @@ CASES = [
     ("timed_out", exit_of(0, None, "timeout"), "", End(status="stopped")),
     ("silent", exit_of(None, 9, "silent"), "", None),
     ("diverged", exit_of(0), "loss nan", End(status="diverged")),
+    ("diverged", exit_of(None, 15, "stopped"), "loss nan", End(status="diverged")),
     ("interrupted", exit_of(0, None, "stopped"), "", End(status="stopped")),
     ("interrupted", exit_of(None, 9, "stopped"), "", None),
     ("interrupted", exit_of(None, 15), "", None),

@@ -226,7 +226,9 @@ def test_changes_that_meet_or_move_layers_are_not_joined(ground, edits):
 
 def test_those_left_out_do_not_keep_the_others_out(ground):
     found = joined(ground, WIDTH, DUPLICATED, Edit("width", "set", 16, "-16"), RATE)
-    assert found.edit == Edit("width, rate", "several", {"width": 48, "rate": 0.02}, "+16, x2")
+    assert found.edit == Edit(
+        "width, rate", "several", {"width": 48, "rate": 0.02}, "width +16, rate x2"
+    )
     assert found.description.config["width"] == 48
 
 
@@ -366,7 +368,7 @@ def test_a_lazy_round_after_a_step_of_several_goes_by_the_bounds_of_single_chang
     world = Bowl(optimum, slope=0.04, noise=0.006)
     history = search(world, race=4, recheck=100)
     first, *_ = history.accepted
-    assert first.detail["chosen"].count(",") >= 2
+    assert first.detail["chosen"].count(",") >= 1
     known = earlier_gains(history.accepted[:1], first.detail["setting"], recheck=100)
     measured = [r["key"] for r in first.detail["candidates"] if r["edit"]["op"] == "set"]
     assert set(known) == set(measured)

@@ -208,6 +208,8 @@ def test_pareto_mode_ends_with_a_front_over_the_caps():
     assert losses == sorted(losses)
     assert costs == sorted(costs, reverse=True)
     assert min(costs) <= caps[0] < max(costs) <= caps[-1]
+    drawn = [t.inventory["parameters"] for t in search.history if t.request.purpose.edit]
+    assert max(drawn) <= caps[-1]
 
 
 @pytest.mark.parametrize("offset", [-3.0, -9.0])

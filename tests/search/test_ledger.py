@@ -33,8 +33,10 @@ def test_the_total_does_not_make_another_trial_of_a_trial(tmp_path):
 def test_failed_trials_are_paid_for_and_seconds_add_up(tmp_path):
     space = {"mode": {"choices": ["fine", "crash"]}, "rate": {"scale": 2, "max": 4}}
     file = exploration(tmp_path, space=space, budget={"total": {"train_seconds": 8}})
-    run(file, tmp_path)
+    done = run(file, tmp_path)
     history = open_study(tmp_path / "toy").history
+    failed = next(trial for trial in history if trial.state == "failed")
+    assert f"failed (the first, trial {failed.number}: {failed.failure})" in done.stdout
     spent = Ledger.of(history)
     assert spent.trials == len(history)
     assert spent.train_seconds == pytest.approx(
@@ -66,10 +68,14 @@ def test_a_total_is_a_cap_for_every_strategy(workers, strategy, total):
 
 
 def test_a_dry_run_says_how_far_the_total_goes(tmp_path):
-    for trials, ends in ((6, ", before that decision"), (99, "")):
+    for trials, ends in ((6, ", too few for that decision"), (99, "")):
         file = exploration(tmp_path, budget={"total": {"trials": trials}})
         told = run(file, tmp_path, "--dry-run").stdout.splitlines()
         assert f"budget.total.trials pays for {trials} trials{ends}" in told
+    drawn = {"kind": "random", "trials": None}
+    file = exploration(tmp_path, budget={"total": {"trials": 12}}, strategy=drawn)
+    told = run(file, tmp_path, "--dry-run").stdout.splitlines()
+    assert any(line.startswith("budget.total.trials pays for 12 trials") for line in told)
 
 
 def test_nothing_is_spent_by_nothing():

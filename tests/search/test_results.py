@@ -70,7 +70,7 @@ def test_a_step_of_several_changes_names_them_all(asked):
     chosen = told["iterations"][1]["chosen"]
     assert chosen["value"] == {"a": 8, "b": 8, "c": 8}
     assert sorted(chosen["param"].split(", ")) == ["a", "b", "c"]
-    assert chosen["key"] == f"{chosen['param']} x2, x2, x2"
+    assert chosen["key"] == ", ".join(f"{path} x2" for path in chosen["param"].split(", "))
     assert chosen["delta_params"] == chosen["delta_cost"]["change"] == 1200
     assert chosen["gain"]["mean"] > 0
     assert told["iterations"][1]["baseline_config_after"] == {"a": 8, "b": 8, "c": 8}

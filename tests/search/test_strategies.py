@@ -122,6 +122,33 @@ def test_no_more_is_told_in_advance_than_is_tried(kind: str, trials: int, screen
     assert len(told) == len({t.config_id for t in search.history}) - 1
 
 
+@pytest.mark.parametrize("kind", ["random", "guided"])
+def test_trials_in_all_are_in_all_also_when_they_are_raised(kind: str):
+    world = Hill(noise=0.002)
+    history, problem = History(), world.problem(confirm=2)
+    for trials in (16, 20, 30):
+        asked: dict[str, Any] = {"trials": trials}
+        search = Simulation(strategies[kind](**asked), problem, world, history=history)
+        assert search.run() is not None
+        assert len(history) <= trials
+    assert len(history) > 20
+    assert sum(trial.request.purpose.phase == "confirm" for trial in history) > 6
+
+
+def test_a_config_is_told_with_why_it_was_taken_or_not():
+    world = Hill(noise=0.002)
+    search = Simulation(Random(trials=40), world.problem(confirm=2), world)
+    search.run()
+    (step,) = search.history.accepted
+    told = {c["config_id"]: c["why"] for c in step.detail["candidates"]}
+    assert told.pop(step.config_id) == "taken"
+    (other,) = {v["config_id"] for v in step.detail["attempts"]} - {step.config_id}
+    assert told.pop(other).startswith(("confirmed as well, but", "not confirmed"))
+    assert set(told.values()) == {"not among the best 2, which are confirmed"}
+    assert "gain in score +" in step.words
+    assert "parameters" in step.words
+
+
 def test_proposing_twice_gives_the_same(search: Simulation):
     history = beginning(search.history, 5)
     ways = [search.strategy.propose(search.problem, history) for _ in range(2)]

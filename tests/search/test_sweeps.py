@@ -47,6 +47,9 @@ def test_lists_are_swept_and_the_rest_is_fixed():
         ({"start": 2, "end": 4}, [2, 3, 4]),
         ({"start": 0.1, "end": 0.35}, [0.1, 0.2, 0.3]),
         ({"start": 6, "end": 2, "step": -2}, [6, 4, 2]),
+        ({"start": 0.3, "end": 0.0, "step": -0.1}, [0.3, 0.2, 0.1, 0.0]),
+        ({"start": 1e-7, "end": 3e-7, "step": 1e-7}, [1e-7, 2e-7, 3e-7]),
+        ({"start": 5, "end": 10, "step": 2}, [5, 7, 9]),
     ],
 )
 def test_a_range_keeps_its_end(span: dict[str, float], values: list[float]):  # behaviours 33
@@ -107,6 +110,12 @@ def test_files_of_every_form_are_read(tmp_path: Path, name: str, text: str):
         ("a: {range: {start: 3, end: 1}}", "leads to no value"),
         ("a: {range: {start: 0.3, end: 0.1, step: 0.1}}", "leads to no value"),
         ("a: {range: {start: 0, end: .inf}}", "is no range"),
+        ("a: {range: {start: 0, end: 1, stp: 0.1}}", "is no range"),
+        ("a: {range: {start: 0.1, end: 0.0, step: 0.1}}", "leads to no value"),
+        ("a: {range: {start: 0.0, end: 1.0, step: 1e-9}}", "has 1,000,000,000 values"),
+        ("a: 1\nb: {conditions: [[aa, 1]], options: [1]}", "bad.yaml:2:1: b: .* did you mean 'a'"),
+        ("b: {condition: [[a, 1]], options: [1]}", "write {conditions"),
+        ("parameter_group: [{a: 1}]", "did you mean 'parameter_groups'"),
         ("a: 1\nb: {conditions: [[a, 1]], options: []}", "bad.yaml:2:1: b: .* has no options"),
         ("parameter_groups: {a: 1}", "are no groups; write a list of mappings"),
         ("parameter_groups:\n- a: 1\n- b: []", r"bad.yaml:3:3: parameter_groups\[1\].b"),

@@ -278,6 +278,7 @@ class Round:
             "p": verdict.p,
             "alpha": alpha,
             "rate": result.rate,
+            "margin": result.margin(self.ground.rate),
             "incumbent_loss": self.trials.loss(self.ground.incumbent, seeds),
             "loss": self.trials.loss(candidate, seeds),
         }

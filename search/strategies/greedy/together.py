@@ -40,7 +40,7 @@ def together(ground: Ground, parts: Sequence[Standing]) -> Candidate | None:
 def _joined(ground: Ground, edits: Sequence[Edit]) -> Candidate | None:
     """Edits of the incumbent as one; None when the result may not be trained."""
     paths = ", ".join(edit.path for edit in edits)
-    moves = ", ".join(edit.move for edit in edits)
+    moves = ", ".join(edit.key for edit in edits)
     edit = Edit(paths, "several", {edit.path: edit.value for edit in edits}, moves)
     (answer,) = ground.problem.describe([edit.apply(ground.incumbent.config)])
     if isinstance(answer, Rejected) or answer.config_id in ground.taken:

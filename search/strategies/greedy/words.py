@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.costs import COSTS
 from search.gains import Noise, smallest_detectable
 from search.strategies.base import Problem
 from search.strategies.greedy.lazy import Postponed
 from search.strategies.greedy.spending import levels
-from search.strategies.standing import Standing
-from search.strategies.verdict import reaches
+from search.strategies.standing import Standing, told_cost
+from search.strategies.verdict import (
+    cost_words,
+    gain_words,
+    not_confirmed,
+    quality_name,
+    reaches,
+)
 from spec.config import Data
 from spec.words import counted
-
-
-def quality_name(problem: Problem) -> str:
-    """What a gain is measured in."""
-    return {
-        "val_loss": "score, exp(-val_loss)",
-        "val_bpb": "score, 2^(-val_bpb)",
-        "time_to_target": "ln(seconds to target)",
-    }[problem.objective.gain]
 
 
 def why_accepted(problem: Problem, standing: Standing, confirmed: Data, trained: int) -> str:
@@ -42,15 +38,15 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data, trained:
             f"val_loss {confirmed['incumbent_loss']:.4f} -> {confirmed['loss']:.4f} "
             f"on {counted(seeds, 'fresh seed')}"
         )
-    if gain := confirmed.get("gain"):
+    if confirmed.get("gain"):
         assert standing.gain is not None
-        measure = quality_name(problem).partition(",")[0]
-        bound = f", at least {gain['low']:+.2g}" if "low" in gain else ""
         chosen = f"{standing.gain.mean:+.2g} when selected"
-        parts.append(f"gain in {measure} {gain['mean']:+.2g}{bound} ({chosen})")
+        parts.append(f"{gain_words(problem, confirmed['gain'])} ({chosen})")
+    margin = confirmed.get("margin") or 0.0
     if confirmed.get("p") is not None:
-        parts.append(f"p = {confirmed['p']:.2g}")
-    parts += cost_words(problem, standing)
+        against = f" that it loses {-margin:.2g} or more" if margin < 0.0 else ""
+        parts.append(f"p = {confirmed['p']:.2g}{against}")
+    parts.append(cost_words(problem, confirmed.get("cost") or told_cost(standing)))
     if standing.candidate.edit.op == "several":
         why = (
             "each better alone, and together better than the best of them, on the seeds that chose"
@@ -60,23 +56,10 @@ def why_accepted(problem: Problem, standing: Standing, confirmed: Data, trained:
     why = {
         "better-cheaper": "not dearer, first by gain",
         "better-dearer": "dearer, first by the lower bound of gain per cost",
-    }.get(
-        standing.quadrant or "",
-        "worse, but gives up less per unit saved than the last step paid",
-    )
+    }.get(standing.quadrant or "", "worse")
+    if margin < 0.0:
+        why = "cheaper, and gives up less per unit saved than the last dearer step paid"
     return f"{', '.join(parts)}; {why}, of {counted(trained, 'candidate')}"
-
-
-def cost_words(problem: Problem, standing: Standing) -> list[str]:
-    """What a candidate costs more, two standard errors behind it where it was measured."""
-    cost, change = COSTS[problem.objective.cost], standing.cost
-    if change is None:
-        return [f"{cost.name} unknown, so it counts as dearer"]
-    unit = f" {cost.unit}" if cost.unit else ""
-    if change.error is None:
-        return [f"{cost.name} {change.mean:+,.6g}{unit}, its noise unknown"]
-    unsure = f" +- {2.0 * change.error:.2g}" if change.error else ""
-    return [f"{cost.name} {change.mean:+,.6g}{unsure}{unit}"]
 
 
 def why_not(
@@ -100,7 +83,7 @@ def why_not(
     if standing.gain is None:
         return failed(standing)
     if attempt is not None:
-        return _not_confirmed(attempt)
+        return not_confirmed(attempt)
     margin, edit, (alone, among) = standing.margin(rate), standing.candidate.edit, confidence
     if standing.gain.error is None and standing.gain.mean <= margin:
         return "it is no better in the one measurement that there is"
@@ -113,20 +96,12 @@ def why_not(
     if taken is None:
         return "the attempts were used up before its turn"
     change = taken.candidate.edit
-    if change.op == "several" and change.value.get(edit.path) == edit.value:
+    parts = change.value if change.op == "several" else {}
+    if edit.path in parts and parts[edit.path] == edit.value:
         return f"part of the step that is taken, {change.key}"
     if standing.gain.low(among) <= margin:
         return f"{change.key} came first; alone it is clear, among so many it may be luck"
     return f"{change.key} came first"
-
-
-def _not_confirmed(attempt: Data) -> str:
-    if attempt["p"] is None:
-        return "not confirmed on fresh seeds"
-    if attempt["p"] > attempt["alpha"]:
-        told = f"p = {attempt['p']:.2g}, where {attempt['alpha']:.2g} was needed"
-        return f"not confirmed on fresh seeds: {told}"
-    return "not confirmed: on a fresh seed it failed, missed the target, or broke a limit"
 
 
 def failed(standing: Standing) -> str:

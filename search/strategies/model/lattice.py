@@ -165,8 +165,8 @@ class Lattice:
             changes |= self._changes(axis, point)
         if not changes:
             return None
-        words = ", ".join(said(value) for value in changes.values())
-        return Edit(", ".join(changes), "several", changes, f"= {words}")
+        words = ", ".join(f"{path} {said(value)}" for path, value in changes.items())
+        return Edit(", ".join(changes), "several", changes, words)
 
     def config(self, point: Points) -> Data:
         """The config at a point, ready for ``describe``."""
