@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from itertools import count, islice
 from statistics import fmean
 from typing import Annotated, Any
@@ -60,7 +61,7 @@ class Sampling(Strategy):
 
     def propose(self, problem: Problem, history: History) -> Proposal:
         """See ``Strategy.propose``."""
-        with _cores().limit(limits=1):
+        with _cores(len(sys.modules)).limit(limits=1):
             return _Course(self, problem, history).propose()
 
     def check(self, problem: Problem) -> None:
@@ -181,9 +182,12 @@ class Sampling(Strategy):
         return problem.seeds.confirm * (self.finalists + 1)
 
 
-@cache
-def _cores() -> ThreadpoolController:
-    """Holds linear algebra to one core: trainers are on the others, and matrices are small."""
+@lru_cache(maxsize=1)
+def _cores(modules: int) -> ThreadpoolController:
+    """Holds linear algebra to one core: trainers are on the others, and matrices are small.
+
+    It knows the libraries that are loaded, so it is made anew when there are more modules.
+    """
     return ThreadpoolController()
 
 
