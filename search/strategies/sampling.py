@@ -280,6 +280,8 @@ class _Course:
     @cached_property
     def _judged(self) -> int:
         """Trials of confirmations that came to a verdict, after which exploring went on."""
+        if not self.history.decisions:
+            return 0
         setting = self.problem.budget, self.problem.clock
         over = {decision.detail.get("latest") for decision in self.history.decisions}
         until = math.inf if self._latest in over else self._latest
