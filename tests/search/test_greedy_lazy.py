@@ -5,12 +5,14 @@ import math
 import pytest
 
 from search.history import Decision, History
+from search.objective import Objective
 from search.simulation import Simulation
 from search.strategies.greedy import Greedy
 from search.strategies.greedy.lazy import earlier_gains
 from search.strategies.greedy.spending import levels
+from search.strategies.standing import CostChange
 from tests.search.test_greedy import told
-from tests.search.worlds import Bowl, problem
+from tests.search.worlds import Bowl, Jittery, problem
 
 EVEN, ODD = {f"even{i}": 8.0 for i in range(4)}, {f"odd{i}": 4.0 for i in range(4)}
 
@@ -190,3 +192,17 @@ def test_a_gain_on_fresh_seeds_stands_before_the_one_that_chose():
     rows = [("a", "set", "+1", 0.4), ("b", "set", "+1", 0.1)]
     known = earlier_gains([accepted(0, "a +1", *rows, attempts=[attempt])], "s", recheck=2)
     assert known["b +1"].gain == 0.02
+
+
+def test_what_waits_is_taken_to_cost_as_little_as_it_may():
+    world = Jittery({"a": 8.0, "b": 8.0, "c": 8.0}, slope=0.1, noise=0.002)
+    asked = problem(world, objective=Objective(cost="step_ms"))
+    simulation = Simulation(Greedy(max_rounds=1), asked, world)
+    simulation.run()
+    step = simulation.history.accepted[0]
+    told = {c["key"]: c["cost"] for c in step.detail["candidates"] if c["edit"]["op"] == "set"}
+    found = earlier_gains([step], step.detail["setting"], recheck=100)
+    assert found
+    for key, earlier in found.items():
+        least = told[key]["change"] - 2.0 * told[key]["error"]
+        assert earlier.cost == CostChange(pytest.approx(least), 0.0)
