@@ -13,6 +13,7 @@ from analysis.style import loss
 from search.costs import COSTS
 from search.gains import quality, scores
 from search.history import INTERRUPTED, Decision, Description, History, Trial
+from search.moves import Edit
 from search.summary import Opened, open_study, study_times_of
 from search.to_target import crossings, median_words, to_target
 
@@ -288,7 +289,9 @@ def fresh_words(told: Told) -> str:
 def change_of(trial: Trial) -> str | None:
     """The change a trial tries, as ``Edit.key`` has it; None for the incumbent."""
     edit = trial.request.purpose.edit
-    return f"{edit.get('path', '')} {edit.get('move', '')}".strip() if edit else None
+    if edit is None:
+        return None
+    return Edit(**edit).key if "op" in edit else str(edit.get("path", ""))
 
 
 def cost_of(name: str, trials: Sequence[Trial]) -> float | None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from search.costs import COSTS, size
 from search.executors.base import Executor
 from search.exploration import Exploration, load
-from search.history import Description
+from search.history import Description, History
 from search.ledger import Ledger
 from search.loop import Interrupted, Loop, SearchFailed
 from search.moves import check_paths
@@ -181,7 +181,7 @@ def _search(
             ResultsFile(
                 file, exploration, Description(**study.notes["baseline"]), study.history
             ).write()
-        _tell_places(console, exploration, folder, redraw=False)
+        _tell_places(console, exploration, folder, study.history, redraw=False)
         return
     _tell_changes(console, study)
     with exploration.trainer.describer() as describer:
@@ -282,18 +282,17 @@ def _close(
     late = f", {tally['interrupted']} interrupted" if tally["interrupted"] else ""
     energy = f"; {spent}" if (spent := Ledger.of(history).energy) else ""
     ends = f"{tally['failed']} failed{first}{early}{late}{energy}"
-    console.print(f"{tally['finished']} trials finished, {ends}", soft_wrap=True)
+    console.print(f"{tally['finished']} trials finished, {ends}", soft_wrap=True, markup=False)
     _tell_changes(console, study)
-    best = [row["trials"][0] for row in told.get("front", ())]
-    _tell_places(console, exploration, folder, True, best[0] if best else None)
+    _tell_places(console, exploration, folder, history, redraw=True)
 
 
 def _tell_places(
     console: Console,
     exploration: Exploration,
     folder: Path,
+    history: History,
     redraw: bool,
-    trial: int | None = None,
 ) -> None:
     console.print(f"results    {folder / 'results.yaml'}", soft_wrap=True)
     report = folder / "report.html"
@@ -303,7 +302,9 @@ def _tell_places(
         console.print(f"report     {report}", soft_wrap=True)
     python = shlex.quote(sys.executable)
     show = f"{python} -m search.show {shlex.quote(str(folder))} --config"
-    of_trial = "" if trial is None else f" --trial {trial}"
+    front = history.decisions[-1].front if history.decisions and not history.accepted else ()
+    best = [row["trials"][0] for row in front or () if row.get("trials")]
+    of_trial = f" --trial {best[0]}" if best else ""
     console.print(f"config     {show}{of_trial}", soft_wrap=True)
 
 

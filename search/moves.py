@@ -69,7 +69,9 @@ class Edit:
     @property
     def key(self) -> str:
         """The same move in every round: ``model.layers[2].mlp.hidden +64``."""
-        return self.move if self.op == "several" else f"{self.path} {self.move}"
+        if self.op == "several" and self.move.startswith(self.path.partition(", ")[0]):
+            return self.move  # studies of before kept the paths apart
+        return f"{self.path} {self.move}"
 
     def __str__(self) -> str:
         return self.key

@@ -86,8 +86,9 @@ def config_yaml(folder: Path, trial: int | None = None) -> str:
     if trial is None:
         return yaml.dump(incumbent_of(opened.baseline, opened.history)[1])
     if trial not in range(len(opened.history)):
-        last = len(opened.history) - 1
-        raise InputError(f"{folder} has no trial {trial}; give a number from 0 to {last}")
+        there = len(opened.history)
+        way_out = f"give a number below {there}" if there else "it has none yet"
+        raise InputError(f"{folder} has no trial {trial}; {way_out}")
     return yaml.dump(opened.history[trial].request.description.config)
 
 

@@ -108,7 +108,7 @@ class Guided(Sampling):
             return self._scattered(problem, -left, begun)
         belief = belief_of(explored)
         if belief is None:
-            return anywhere(problem, index, begun, 1.0, self._largest(problem))
+            return self._anywhere(problem, index, begun, alike=1.0)
         rng = chance(problem, index)
         bold = 0.0 if index % self.sober == 0 else self.boldness * _daring(problem)
         asks = self.caps is None or not belief.noise_known  # on a front none is the best
@@ -118,15 +118,21 @@ class Guided(Sampling):
             return Draw(explored.configs[again], Edit(**edit))
         wish = belief.sample(rng, bold) if bold else belief.mean()
         found = guide.best(wish, self._caps(problem, index), belief.points, rng, begun)
-        return found or anywhere(problem, index, begun, 0.0, self._largest(problem))
+        return found or self._anywhere(problem, index, begun)
 
     def _scattered(self, problem: Problem, index: int, begun: Begun) -> Draw | None:
         """One of the first configs; where it does not fit, or is no new one, any other."""
         lattice = lattice_of(problem)
         points = lattice.balanced(chance(problem, 0), self.scatter)
-        caps = self._largest(problem)
-        drawn = usable(problem, lattice.edit(points[index - 1]), begun, caps)
-        return drawn or anywhere(problem, index, begun, 1.0, caps)
+        drawn = usable(problem, lattice.edit(points[index - 1]), begun, self._largest(problem))
+        return drawn or self._anywhere(problem, index, begun, alike=1.0)
+
+    def _anywhere(
+        self, problem: Problem, index: int, begun: Begun, alike: float = 0.0
+    ) -> Draw | None:
+        """By chance, below the largest cap if chance finds that: what is above teaches as well."""
+        below = anywhere(problem, index, begun, alike, self._largest(problem))
+        return below or anywhere(problem, index, begun, alike)
 
     def ranked(self, explored: Explored) -> list[str]:
         """See ``Sampling.ranked``."""
@@ -152,7 +158,7 @@ class Guided(Sampling):
         return f"; nothing was found under {' or '.join(below)} {cost}, the least is {least:,.6g}"
 
     def _largest(self, problem: Problem) -> dict[str, float]:
-        """What every draw keeps: the largest cap, or nothing."""
+        """The largest cap, if there are caps."""
         return {} if self.caps is None else {problem.objective.cost: max(self.caps)}
 
     def _caps(self, problem: Problem, index: int) -> dict[str, float]:

@@ -280,8 +280,6 @@ class _Course:
     @cached_property
     def _judged(self) -> int:
         """Trials of confirmations that came to a verdict, after which exploring went on."""
-        if not self.history.decisions:
-            return 0
         setting = self.problem.budget, self.problem.clock
         over = {decision.detail.get("latest") for decision in self.history.decisions}
         until = math.inf if self._latest in over else self._latest
@@ -528,10 +526,13 @@ class _Course:
         if verdict is None:
             trials = self.explored.rows[name].values()
             over = over_measured_limit(self.problem, trials)
-            return over or f"not among the best {self.options.finalists}, which are confirmed"
+            done = "confirmed" if self.problem.seeds.confirm else "compared"
+            return over or f"not among the best {self.options.finalists}, which are {done}"
         if not verdict["confirmed"]:
             return not_confirmed(verdict)
         assert chosen is not None  # else this one would be
+        if verdict["alpha"] is None:
+            return f"better as well, but {chosen['key']} ranked first"
         return f"confirmed as well, but {chosen['key']} gained more"
 
     def _told(self) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
@@ -129,24 +129,27 @@ class _Reader:
 
     def _sweep(self, merged: Mapping[str, tuple[Loc, Any]]) -> Sweep:
         for key, (loc, _) in merged.items():
+            if not isinstance(key, str):
+                raise self._fault(loc, f"{key!r} is no key; write a word")
             if get_close_matches(key, [GROUPS], cutoff=0.9):
                 raise self._fault(loc, f"unknown key {key!r}; did you mean {GROUPS!r}?")
         tied = {
-            key: self._rule(loc, value, merged)
+            key: self._rule(loc, value)
             for key, (loc, value) in merged.items()
             if _has(value, "conditions") or (_has(value, "options") and _has(value, "condition"))
         }
         return Sweep({k: self._swept(*told) for k, told in merged.items() if k not in tied}, tied)
 
-    def _rule(self, loc: Loc, rule: Mapping[str, Any], known: Collection[str]) -> Rule:
+    def _rule(self, loc: Loc, rule: Mapping[str, Any]) -> Rule:
         try:
-            conditions = [(name, wanted) for name, wanted in rule["conditions"]]
+            conditions = [(str(name), wanted) for name, wanted in rule["conditions"]]
             options = rule["options"]
         except (KeyError, TypeError, ValueError):
             words = f"{rule!r}: write {{conditions: [[key, value], ...], options: [...]}}"
             raise self._fault(loc, words) from None
-        for name, _ in conditions:
-            if name not in known:
+        known = _keys(self.data)
+        for name, wanted in conditions:
+            if name not in known and wanted is not None:
                 words = f"{rule!r} waits for {name!r}, which is not in the sweep"
                 raise self._fault(loc, words + did_you_mean(name, known))
         if options == []:
@@ -186,6 +189,12 @@ class _Reader:
     def _fault(self, loc: Loc, words: str) -> errors.ConfigError:
         whole = (*self.at, *loc)
         return errors.ConfigError([errors.Problem(join(whole), words, self.document.place(whole))])
+
+
+def _keys(data: Mapping[str, Any]) -> set[str]:
+    """Of a mapping and all its groups."""
+    own = {str(key) for key in data if key != GROUPS}
+    return own.union(*(_keys(group) for group in data.get(GROUPS) or ()))
 
 
 def _has(value: Any, key: str) -> bool:

@@ -100,7 +100,7 @@ def quality_name(problem: Problem) -> str:
     return {
         "val_loss": "score, exp(-val_loss)",
         "val_bpb": "score, 2^(-val_bpb)",
-        "time_to_target": "ln(seconds to target)",
+        "time_to_target": "-ln(seconds to target)",
     }[problem.objective.gain]
 
 

@@ -233,6 +233,18 @@ def test_nothing_is_drawn_above_the_largest_cap():
     assert len(drawn) > 20
 
 
+def test_caps_that_chance_hardly_finds_do_not_end_the_search():
+    space = {**SPACE, "width": {"step": 1, "min": 16, "max": 96}}
+    space |= {"layers": {"duplicate": "each", "drop": "each", "min": 1, "max": 8}}
+    space |= {"rate": {"scale": 1.1, "min": 0.002, "max": 0.05}}
+    world = Hill(limit=1e9, space=space)
+    search = Simulation(Guided(trials=40, caps=(2_400.0,)), world.problem(confirm=2), world)
+    search.run()
+    assert len(search.history) == 40
+    under = [t.inventory["parameters"] <= 2_400.0 for t in search.history]
+    assert sum(under) > 15
+
+
 def test_a_front_over_no_caps_is_refused():
     with pytest.raises(ValidationError, match="at least 1 item"):
         Guided.model_validate({"caps": []})

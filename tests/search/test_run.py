@@ -448,7 +448,7 @@ def test_a_front_is_shown_with_the_trials_that_hold_its_configs(tmp_path):
     assert yaml.parse(told.stdout).data == history[2].request.description.config
     told = CliRunner().invoke(show, [str(tmp_path / "toy"), "--config", "--trial", "99"])
     assert told.exit_code == 2
-    assert "has no trial 99; give a number from 0 to 5" in told.stderr
+    assert "has no trial 99; give a number below 6" in told.stderr
     assert f"--config --trial {best['trials'][0]}" in done.stdout
     older = front_lines([{k: v for k, v in row.items() if k != "trials"} for row in front])
     assert len(older) == 1 + len(front)

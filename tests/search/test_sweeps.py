@@ -65,6 +65,14 @@ def test_groups_add_their_keys_in_turn():
     ]
 
 
+def test_a_condition_may_wait_for_a_key_of_some_groups_or_for_none():
+    tied = {"conditions": [["a", 1]], "options": [5, 6]}
+    sweep = {"b": tied, "parameter_groups": [{"a": [1, 2]}, {"c": 3}]}
+    assert expanded(sweep) == [{"a": 1, "b": 5}, {"a": 1, "b": 6}, {"a": 2}, {"c": 3}]
+    absent = {"a": 1, "b": {"conditions": [["z", None]], "options": [5]}}
+    assert expanded(absent) == [{"a": 1, "b": 5}]
+
+
 def test_groups_may_have_groups_ranges_and_conditions():
     inner = [{"b": [1, 2]}, {"b": 3, "c": {"range": {"start": 0, "end": 1}}}]
     tied = {"conditions": [["a", "y"]], "options": [7, 8]}
@@ -115,6 +123,8 @@ def test_files_of_every_form_are_read(tmp_path: Path, name: str, text: str):
         ("a: {range: {start: 0.0, end: 1.0, step: 1e-9}}", "has 1,000,000,000 values"),
         ("a: 1\nb: {conditions: [[aa, 1]], options: [1]}", "bad.yaml:2:1: b: .* did you mean 'a'"),
         ("b: {condition: [[a, 1]], options: [1]}", "write {conditions"),
+        ("1: [2, 3]", "1 is no key; write a word"),
+        ("b: {conditions: [[[a], 1]], options: [2]}", "which is not in the sweep"),
         ("parameter_group: [{a: 1}]", "did you mean 'parameter_groups'"),
         ("a: 1\nb: {conditions: [[a, 1]], options: []}", "bad.yaml:2:1: b: .* has no options"),
         ("parameter_groups: {a: 1}", "are no groups; write a list of mappings"),
