@@ -125,7 +125,7 @@ def _foresee(
     document: Document,
     folder: Path,
 ) -> None:
-    """The dry run: train nothing, and write nothing."""
+    """The dry run: train nothing, and leave the study as it is."""
     with exploration.trainer.describer() as describer:
         baseline = _baseline(describer, exploration, document)
         begun = "" if options.fresh else _begun(options, exploration, baseline, describer, folder)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 
 import numpy as np
 
-from search.costs import COSTS
 from search.history import Description
 from search.moves import Edit
 from search.strategies.base import Problem
 from search.strategies.model.lattice import Lattice
-from search.strategies.neighbourhood import over_limit
+from search.strategies.neighbourhood import over, over_limit
 
 TRIES = 1000
 """Random points looked at for one that is new and within the limits, before a space is used up."""
@@ -26,7 +24,6 @@ def lattice_of(problem: Problem) -> Lattice:
     return Lattice(problem.space, problem.baseline.config, problem.describe)
 
 
-NO_CAPS: Mapping[str, float] = MappingProxyType({})
 Begun = Mapping[str, Set[int]]
 """Config id -> seeds it was launched on, or is about to be."""
 
@@ -49,7 +46,7 @@ def anywhere(
     index: int,
     taken: Container[str],
     alike: float = 0.0,
-    caps: Mapping[str, float] = NO_CAPS,
+    caps: Mapping[str, float] | None = None,
 ) -> Draw | None:
     """A random config of the space that is new and keeps limits and caps; None if none was found.
 
@@ -72,12 +69,12 @@ def usable(
     problem: Problem,
     edit: Edit | None,
     taken: Container[str],
-    caps: Mapping[str, float] = NO_CAPS,
+    caps: Mapping[str, float] | None = None,
 ) -> Draw | None:
     """A change of the baseline as a draw, if it is valid, new, and keeps limits and caps."""
     config = problem.baseline.config if edit is None else edit.apply(problem.baseline.config)
     (answer,) = problem.describe([config])
     if not isinstance(answer, Description) or answer.config_id in taken:
         return None
-    over = any((COSTS[c].known(answer.inventory) or 0.0) > cap for c, cap in caps.items())
-    return None if over or over_limit(problem, answer) else Draw(answer, edit)
+    out = over_limit(problem, answer) or over(caps or {}, answer)
+    return None if out else Draw(answer, edit)

@@ -68,7 +68,12 @@ def _described(problem: Problem, center: Description) -> Described:
 
 def over_limit(problem: Problem, description: Description) -> str:
     """Why a config may not be trained under the limits known before training; empty when it may."""
-    for name, limit in problem.objective.limits.items():
+    return over(problem.objective.limits, description)
+
+
+def over(limits: Mapping[str, float], description: Description) -> str:
+    """The first limit that a config breaks, of those on costs known before training, in words."""
+    for name, limit in limits.items():
         value = COSTS[name].known(description.inventory)
         if value is not None and value > limit:
             return f"{name} {value:,.6g} is over the limit {limit:,.6g}"

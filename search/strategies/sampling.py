@@ -438,7 +438,8 @@ class _Course:
                 verdicts.append(self._unconfirmed(bench.stand(candidate, seeds, noise)))
         better = [verdict for verdict in verdicts if verdict["confirmed"]]
         if not better:
-            return self._stop(reason, "nothing better was confirmed", verdicts, [bench])
+            nothing = "nothing better was confirmed" if found else "nothing was better by its mean"
+            return self._stop(reason, nothing, verdicts, [bench])
         chosen = better[0]  # as ranked, when nothing new was learnt since
         if found:
             chosen = max(better, key=lambda verdict: (verdict["gain"]["mean"], verdict["key"]))
