@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from search.history import Description
+from search.history import Description, Purpose, Request
 from search.moves import Edit
 from search.strategies.base import Problem
 from search.strategies.model.lattice import Lattice
@@ -34,6 +34,11 @@ class Draw:
 
     description: Description
     edit: Edit | None
+
+    def request(self, problem: Problem, purpose: Purpose, seed: int) -> Request:
+        """A trial of it on a seed."""
+        edit = None if self.edit is None else self.edit.to_dict()
+        return problem.request(self.description, seed, replace(purpose, edit=edit))
 
 
 def chance(problem: Problem, index: int, attempt: int = 0) -> np.random.Generator:

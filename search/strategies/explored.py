@@ -74,6 +74,11 @@ class Explored:
             running=len(index.trials) - len(index.known),
         )
 
+    @property
+    def latest(self) -> int:
+        """Number of the last trial: what an end rests on; -1 without any."""
+        return self.trials[-1].number if self.trials else -1
+
     def quality(self, trial: Trial) -> float | None:
         """The quality of a trial that has ended, None where it measured nothing."""
         return self.known[trial.number]

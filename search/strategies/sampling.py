@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import count, islice
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from threadpoolctl import ThreadpoolController
 
-from search.history import CONFIRM, Decision, Description, History, Purpose, Request, Trial
+from search.history import CONFIRM, History, Purpose, Request
 from search.ledger import UNLIMITED, affordable
-from search.moves import Edit
 from search.strategies.base import Candidate, Expected, Problem, Proposal, Run, Strategy
 from search.strategies.draws import Begun, Draw, chance, lattice_of
 from search.strategies.explored import Explored
-from search.strategies.neighbourhood import over_limit, over_measured_limit
-from search.strategies.standing import Bench, Standing, tell
-from search.strategies.verdict import cost_words, gain_words, judge, not_confirmed, reaches
+from search.strategies.finals import Finals
+from search.strategies.neighbourhood import over_limit
 from spec import errors
 from spec.config import Data
 from spec.words import counted
@@ -31,8 +29,6 @@ LEAPS = 100
 """Points among which one has to be within the limits where no neighbour is."""
 FIRST = 8
 """Most configs that are told before any is trained."""
-TOLD = 200
-"""Most configs that a decision tells in full, best first."""
 COUNTED = 1_000_000
 """Most configs of a space that are counted in advance."""
 ENDLESS = 10**9
@@ -135,9 +131,9 @@ class Sampling(Strategy):
 
     def to_beat(self, problem: Problem, history: History) -> str:
         """The best config measured so far that keeps the limits: see ``Strategy.to_beat``."""
-        course = _Course(self, problem, history)
-        measured = Sampling.ranked(self, course.explored)
-        fine = (name for name in measured if course.keeps_limits(name))
+        finals = Finals(self, Explored.of(problem, history))
+        measured = Sampling.ranked(self, finals.explored)
+        fine = (name for name in measured if finals.keeps_limits(name))
         return next(fine, problem.baseline.config_id)
 
     def draw(self, explored: Explored, index: int, begun: Begun) -> Draw | None:
@@ -217,19 +213,24 @@ class _Course:
             own = begun.get(config_id, frozenset())
             seeds = self._free(own, self._each)
             begun[config_id] = own | set(seeds)
-            requests += [self._request(drawn, seed) for seed in seeds]
+            asked = partial(drawn.request, self.problem, Purpose(self._round, "explore"))
+            requests += map(asked, seeds)
         if requests or self.explored.running:
             ahead = max(self._ahead(left), len(requests))
             return Run(tuple(requests), ahead + self.explored.running)
         if used_up:
-            return self._end(self.options.used_up(self.problem))
-        return self._end(self._spent)
+            return self._finals.propose(self.options.used_up(self.problem))
+        return self._finals.propose(self._spent)
 
     # -- exploring ---------------------------------------------------------------------------------
 
     @cached_property
     def explored(self) -> Explored:
         return Explored.of(self.problem, self.history)
+
+    @cached_property
+    def _finals(self) -> Finals:
+        return Finals(self.options, self.explored)
 
     @property
     def _each(self) -> int:
@@ -282,7 +283,7 @@ class _Course:
         """Trials of confirmations that came to a verdict, after which exploring went on."""
         setting = self.problem.budget, self.problem.clock
         over = {decision.detail.get("latest") for decision in self.history.decisions}
-        until = math.inf if self._latest in over else self._latest
+        until = math.inf if self.explored.latest in over else self.explored.latest
         return sum(
             trial.request.purpose.phase == CONFIRM
             and not trial.interrupted
@@ -304,7 +305,7 @@ class _Course:
     @property
     def _confirming(self) -> bool:
         """Whether trials confirm the best of what has been explored, and no verdict was reached."""
-        decisions, latest = self.history.decisions, self._latest
+        decisions, latest = self.history.decisions, self.explored.latest
         setting = self.problem.budget, self.problem.clock
         begun = any(
             trial.number > latest
@@ -346,204 +347,11 @@ class _Course:
             return Draw(self.problem.baseline, None)
         return self.options.draw(self.explored, self.explored.draws(self._each) + offset, begun)
 
-    def _request(self, drawn: Draw, seed: int, phase: str = "explore") -> Request:
-        edit = None if drawn.edit is None else drawn.edit.to_dict()
-        return self.problem.request(drawn.description, seed, Purpose(self._round, phase, edit))
-
-    def _seeds(self, count: int) -> range:
-        return range(self.problem.seeds.first, self.problem.seeds.first + count)
-
     def _free(self, begun: Set[int], number: int) -> list[int]:
         """The first seeds on which a config was not launched yet."""
         free = (seed for seed in count(self.problem.seeds.first) if seed not in begun)
         return list(islice(free, number))
 
-    # -- ending ------------------------------------------------------------------------------------
-
     @property
     def _round(self) -> int:
         return self.history.round
-
-    @cached_property
-    def incumbent(self) -> Description:
-        return self.problem.incumbent(self.history)
-
-    def _end(self, reason: str) -> Proposal:
-        """Confirm the best and accept one, or stop."""
-        accepted = self.history.accepted
-        if accepted and accepted[-1].detail.get("latest") == self._latest:
-            words = f"stopped after {self._trials}: {reason}{self.options.remark(self.explored)}"
-            return Decision("stop", self._round, words, detail=self.options.ending(self.explored))
-        finalists = self._finalists()
-        if not finalists:
-            return self._stop(reason, self.options.found_words(self.explored), [], [])
-        fresh = self._fresh()
-        asked = [
-            self._request(drawn, seed, CONFIRM)
-            for drawn in (*finalists, Draw(self.incumbent, None))
-            for seed in fresh
-        ]
-        missing = tuple(request for request in asked if self.history.pending(request))
-        found = [trial for request in asked if (trial := self.history.find(request)) is not None]
-        running = sum(trial.state == "running" for trial in found)
-        if missing or running:
-            return Run(missing, len(missing) + running)
-        return self._judge(finalists, found, reason)
-
-    @property
-    def _latest(self) -> int:
-        """Number of the last trial that an end rests on."""
-        return self.explored.trials[-1].number if self.explored.trials else -1
-
-    def _finalists(self) -> list[Draw]:
-        """The best configs that keep the limits, the measured ones too, and are not in place."""
-        taken = {self.incumbent.config_id}
-        best = []
-        for config_id in self.options.ranked(self.explored):
-            description, edit = self.explored.configs[config_id], self.explored.edits[config_id]
-            fine = config_id not in taken and self.keeps_limits(config_id)
-            if edit is not None and fine:
-                best.append(Draw(description, Edit(**edit)))
-            if len(best) == self.options.finalists:
-                break
-        return best
-
-    def keeps_limits(self, config_id: str) -> bool:
-        """Whether no cost is over its limit, known before training or measured."""
-        config = self.explored.configs[config_id]
-        trials = self.explored.rows.get(config_id, {}).values()
-        return not over_limit(self.problem, config) and not over_measured_limit(
-            self.problem, trials
-        )
-
-    def _fresh(self) -> range:
-        first = self.problem.seeds.first + 1000 * self._round + 500
-        return range(first, first + self.problem.seeds.confirm)
-
-    def _judge(self, finalists: Sequence[Draw], found: Sequence[Trial], reason: str) -> Decision:
-        """Accept the best of those that are significantly better on fresh seeds."""
-        measured = {config_id: dict(row) for config_id, row in self.explored.rows.items()}
-        for trial in found:
-            measured.setdefault(trial.config_id, {})[trial.seed] = trial
-        bench = Bench(self.problem.objective, self.incumbent, measured)
-        seeds = self._fresh() if found else self._seeds(self._each)
-        noise = bench.noise()
-        verdicts: list[Data] = []
-        for drawn in finalists:
-            assert drawn.edit is not None
-            candidate = Candidate(drawn.edit, drawn.description)
-            if found:
-                verdicts.append(self._confirmed(bench.confirming(candidate, seeds)))
-            else:
-                verdicts.append(self._unconfirmed(bench.stand(candidate, seeds, noise)))
-        better = [verdict for verdict in verdicts if verdict["confirmed"]]
-        if not better:
-            nothing = "nothing better was confirmed" if found else "nothing was better by its mean"
-            return self._stop(reason, nothing, verdicts, [bench])
-        chosen = better[0]  # as ranked, when nothing new was learnt since
-        if found:
-            chosen = max(better, key=lambda verdict: (verdict["gain"]["mean"], verdict["key"]))
-        verdicts.sort(key=lambda verdict: verdict is chosen)  # the last one is the one taken
-        return self._accept(chosen, verdicts, bench)
-
-    def _confirmed(self, result: Standing) -> Data:
-        share = self.options.alpha / self.options.finalists
-        judged = judge(result, self.problem, share)
-        return {
-            **tell(result, self.problem.objective, 1.0 - self.options.alpha),
-            "confirmed": judged.confirmed,
-            "test": judged.test,
-            "p": judged.p,
-            "alpha": share,
-        }
-
-    def _unconfirmed(self, result: Standing) -> Data:
-        """Of the trials that chose it: ``seeds.confirm`` is 0, so the mean decides."""
-        told = tell(result, self.problem.objective, 1.0 - self.options.alpha)
-        sure = result.gain is not None and result.gain.mean > 0
-        return {**told, "confirmed": sure, "test": "mean", "p": None, "alpha": None}
-
-    def _accept(self, chosen: Data, verdicts: list[Data], bench: Bench) -> Decision:
-        config_id = chosen["config_id"]
-        drawn = self.explored.configs[config_id]
-        own = bench.measured.get(self.incumbent.config_id, {})
-        numbers = [own[seed].number for seed in chosen["seeds"] if seed in own]
-        tried = len(self.explored.configs.keys() - {self.incumbent.config_id})
-        best = "best" if chosen["alpha"] is None else "best confirmed"
-        words = f"accepted {chosen['key']}: {best} of {counted(tried, 'config')}"
-        if timed := reaches(chosen, self.problem, "fresh seed" if chosen["alpha"] else "seed"):
-            words += f", {timed}"
-        elif chosen.get("avg_loss") is not None:
-            words += f", val_loss {chosen['avg_loss']:.4f} on {len(chosen['seeds'])} seeds"
-        words += f", {gain_words(self.problem, chosen['gain'])}"
-        if chosen["p"] is not None:
-            words += f", p = {chosen['p']:.2g}"
-        if chosen.get("cost"):
-            words += f", {cost_words(self.problem, chosen['cost'])}"
-        detail = self._detail(verdicts, [bench], chosen) | {
-            "chosen": chosen["key"],
-            "rate": None,
-            "incumbent": {"config_id": self.incumbent.config_id, "trials": numbers},
-        }
-        return Decision("accept", self._round, words, drawn.config, config_id, detail)
-
-    @property
-    def _trials(self) -> str:
-        """How many trials it took in words, without probes and interrupted ones."""
-        trials = [t for t in self.history if not t.probe and not t.interrupted]
-        return counted(len(trials), "trial")
-
-    def _stop(
-        self, reason: str, found: str, verdicts: list[Data], bench: Sequence[Bench]
-    ) -> Decision:
-        words = f"stopped after {self._trials} ({reason}): {found}"
-        words += self.options.remark(self.explored)
-        detail = self._detail(verdicts, bench) | self.options.ending(self.explored)
-        return Decision("stop", self._round, words, detail=detail)
-
-    def _detail(
-        self, verdicts: list[Data], benches: Sequence[Bench], chosen: Data | None = None
-    ) -> Data:
-        """Every config against the incumbent, as far as a person reads on."""
-        noises = [bench.noise() for bench in benches]
-        noise = noises[0] if noises else None
-        return {
-            "latest": self._latest,
-            "candidates": [
-                {**told, "why": self._why(told, verdicts, chosen)} for told in self._told()
-            ],
-            "attempts": verdicts,
-            "alpha": self.options.alpha,
-            "noise": noise
-            and {"deviation": noise.deviation, "freedom": noise.freedom, "paired": noise.paired},
-        }
-
-    def _why(self, told: Data, verdicts: Sequence[Data], chosen: Data | None) -> str:
-        """Why a config is taken, or is not."""
-        name = told["config_id"]
-        verdict = next((v for v in verdicts if v["config_id"] == name), None)
-        if chosen is not None and chosen["config_id"] == name:
-            return "taken"
-        if verdict is None:
-            trials = self.explored.rows[name].values()
-            over = over_measured_limit(self.problem, trials)
-            done = "confirmed" if self.problem.seeds.confirm else "compared"
-            return over or f"not among the best {self.options.finalists}, which are {done}"
-        if not verdict["confirmed"]:
-            return not_confirmed(verdict)
-        assert chosen is not None  # else this one would be
-        if verdict["alpha"] is None:
-            return f"better as well, but {chosen['key']} ranked first"
-        return f"confirmed as well, but {chosen['key']} gained more"
-
-    def _told(self) -> Iterator[dict[str, Any]]:
-        bench = Bench(self.problem.objective, self.incumbent, self.explored.rows)
-        noise, confidence = bench.noise(), 1.0 - self.options.alpha
-        for config_id in self.options.ranked(self.explored)[:TOLD]:
-            edit = self.explored.edits[config_id]
-            if edit is None or config_id == self.incumbent.config_id:
-                continue
-            candidate = Candidate(Edit(**edit), self.explored.configs[config_id])
-            standing = bench.stand(candidate, self._seeds(self._each), noise)
-            if standing.gain is not None:
-                yield tell(standing, self.problem.objective, confidence)
