@@ -45,6 +45,10 @@ class Finals:
     def _history(self) -> History:
         return self.explored.history
 
+    @cached_property
+    def _ending(self) -> Data:
+        return self.options.ending(self.explored)
+
     @property
     def _screen(self) -> range:
         """The seeds that every config was explored on first."""
@@ -60,12 +64,11 @@ class Finals:
         accepted = self._history.accepted
         if accepted and accepted[-1].detail.get("latest") == self.explored.latest:
             words = f"stopped after {self._trials}: {reason}{self.options.remark(self.explored)}"
-            return Decision(
-                "stop", self._history.round, words, detail=self.options.ending(self.explored)
-            )
+            return Decision("stop", self._history.round, words, detail=self._ending)
         finalists = self._finalists()
         if not finalists:
-            return self._stop(reason, self.options.found_words(self.explored), [], [])
+            found = self.options.found_words(self.explored, self._ending)
+            return self._stop(reason, found, [], [])
         fresh, purpose = self._fresh(), Purpose(self._history.round, CONFIRM)
         asked = [
             drawn.request(self._problem, purpose, seed)
@@ -73,11 +76,11 @@ class Finals:
             for seed in fresh
         ]
         missing = tuple(request for request in asked if self._history.pending(request))
-        found = [trial for request in asked if (trial := self._history.find(request)) is not None]
-        running = sum(trial.state == "running" for trial in found)
+        begun = [trial for request in asked if (trial := self._history.find(request)) is not None]
+        running = sum(trial.state == "running" for trial in begun)
         if missing or running:
             return Run(missing, len(missing) + running)
-        return self._judge(finalists, found, reason)
+        return self._judge(finalists, begun, reason)
 
     def _finalists(self) -> list[Draw]:
         """The best configs that keep the limits, the measured ones too, and are not in place."""
@@ -182,7 +185,7 @@ class Finals:
     ) -> Decision:
         words = f"stopped after {self._trials} ({reason}): {found}"
         words += self.options.remark(self.explored)
-        detail = self._detail(verdicts, bench) | self.options.ending(self.explored)
+        detail = self._detail(verdicts, bench) | self._ending
         return Decision("stop", self._history.round, words, detail=detail)
 
     def _detail(

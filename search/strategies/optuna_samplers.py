@@ -192,12 +192,11 @@ class Pareto(_Sampled):
         """Nobody wins a front."""
         return []
 
-    def found_words(self, explored: Explored) -> str:
+    def found_words(self, explored: Explored, ending: Data) -> str:
         """See ``Sampling.found_words``."""
         if unknown := untold(explored, self.costs):
             return f"there is no front, since no trial told {' or '.join(unknown)}"
-        number = len(self.ending(explored)["front"])
-        return f"the front holds {counted(number, 'config')} that no other beats"
+        return f"the front holds {counted(len(ending['front']), 'config')} that no other beats"
 
     def reserve(self, problem: Problem) -> int:
         """See ``Sampling.reserve``."""

@@ -156,8 +156,8 @@ class Sampling(Strategy):
         """Why there is no further draw."""
         return "the space is used up, no new config within the limits was found"
 
-    def found_words(self, explored: Explored) -> str:
-        """What was found where nothing is to be confirmed."""
+    def found_words(self, explored: Explored, ending: Data) -> str:
+        """What was found where nothing is to be confirmed, beside what ``ending`` told."""
         return "no config was found to be better"
 
     def remark(self, explored: Explored) -> str:
